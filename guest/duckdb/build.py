@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+"""Builds the DuckDB engine from source: a WebAssembly component whose only imports are ours.
+
+Everything comes from package registries, each file pinned by its SHA-256 below; nothing of it is edited.
+Steps (each is skipped when its outputs stand): fetch, runtime (libc, libc++ with wasm exceptions),
+compile (DuckDB, ~25 min on two cores), link, and, by the `engine-build` tool in this folder, bindings,
+componentize and snapshot. See `make engine` for the whole, and ENGINE notes in README.md beside this file.
+
+Usage: build.py OUT_DIR PATH_OF_ENGINE_BUILD
+"""
+import concurrent.futures, hashlib, json, os, re, shutil, subprocess, sys, tarfile, time, urllib.parse, urllib.request, zipfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+JOBS = int(os.environ.get("EIDER_ENGINE_JOBS") or os.cpu_count() or 2)
+
+# name -> (index, file, sha256). The compiler and the two source archives come from PyPI, the rest from crates.io.
+WHEELS = {
+    "ziglang": ("ziglang-0.17.0-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl",
+                "97079827064a7492cce5541ceb438ae8003ce1e54e399676da2d62fb7a5dc08b"),
+    "duckdb": ("duckdb-2.0.0.tar.gz", "09de511ef0dc76a5213e8d3d87a8b89bb4d3e8a6fe73a9f60dc001269946b44f"),
+    "nanoarrow": ("nanoarrow-0.9.0.tar.gz", "1ce15bbed8532839347faa78824c5dbd3769bff60661003e34c6fba5dd881bd3"),
+}
+# crate -> (version, file inside it, sha256 of that file)
+CRATES = {
+    "libduckdb-sys": ("1.20000.1", "duckdb.tar.gz", "14f16777c569dd0090db7c80dc7a1eba8ffbb36cf3f6e008dd9c002356162c29"),
+    "libffi-sys": ("4.2.2", "libffi/src/dlmalloc.c", None),  # the reference dlmalloc 2.8.6; the crate is pinned by version
+}
+DLMALLOC_SHA256 = "da15b15192ab6ae5538f5418ad714260ef74dd243f9584302b501548d4f54c03"
+
+# Sockets, dlopen and the generated loader have no place in the sandbox; src/extensions.cpp is our loader.
+LEFT_OUT = ("static_extension_autoregister", "http_client_httplib", "generated_extension_loader", "extension_load_dynamic")
+
+DEFINES = ["-DDUCKDB_NO_THREADS=1", "-DDISABLE_DUCKDB_REMOTE_INSTALL=1", "-DDUCKDB_DISABLE_EXTENSION_LOAD=1",
+           "-DDUCKDB_EXTENSION_AUTOINSTALL_DEFAULT=0", "-DDUCKDB_EXTENSION_AUTOLOAD_DEFAULT=0",
+           "-DDUCKDB_EXTENSION_CORE_FUNCTIONS_LINKED=1", "-DDUCKDB_EXTENSION_PARQUET_LINKED=1",
+           "-DDUCKDB_EXTENSION_JSON_LINKED=1", "-DDUCKDB_EXTENSION_ICU_LINKED=1", "-DNDEBUG"]
+EMULATED = ["-D_WASI_EMULATED_MMAN", "-D_WASI_EMULATED_SIGNAL", "-D_WASI_EMULATED_PROCESS_CLOCKS", "-D_WASI_EMULATED_GETPID"]
+LIBCXX = ("-D_LIBCPP_ABI_VERSION=1 -D_LIBCPP_ABI_NAMESPACE=__1 -D_LIBCPP_HAS_THREADS=1 -D_LIBCPP_HAS_THREAD_API_PTHREAD=1 "
+          "-D_LIBCPP_HAS_MONOTONIC_CLOCK=1 -D_LIBCPP_HAS_TERMINAL=1 -D_LIBCPP_HAS_MUSL_LIBC=1 "
+          "-D_LIBCXXABI_DISABLE_VISIBILITY_ANNOTATIONS -D_LIBCPP_DISABLE_VISIBILITY_ANNOTATIONS "
+          "-D_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS=0 -D_LIBCPP_HAS_FILESYSTEM=1 -D_LIBCPP_HAS_RANDOM_DEVICE=1 "
+          "-D_LIBCPP_HAS_LOCALIZATION=1 -D_LIBCPP_HAS_UNICODE=1 -D_LIBCPP_HAS_WIDE_CHARACTERS=1 -D_LIBCPP_HAS_NO_STD_MODULES "
+          "-D_LIBCPP_PSTL_BACKEND_SERIAL -D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_NONE "
+          "-D_LIBCPP_ASSERTION_SEMANTIC_DEFAULT=_LIBCPP_ASSERTION_SEMANTIC_IGNORE -DNDEBUG").split()
+TARGET = ("--target=wasm32-wasip1 -mcpu=generic -msimd128 -mbulk-memory -mbulk-memory-opt -msign-ext -mnontrapping-fptoint "
+          "-mmutable-globals -mmultivalue -mreference-types -mexception-handling -nostdinc -nostdinc++ -fno-ident -w "
+          "-ffunction-sections -fdata-sections").split()
+# C++ exceptions in the standard (exnref) form, which is the one wasmtime runs.
+EXCEPTIONS = ["-fwasm-exceptions", "-mllvm", "-wasm-use-legacy-eh=false"]
+
+
+def say(text):
+    print(f"engine: {text}", flush=True)
+
+
+def sha256(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def check(path, want):
+    got = sha256(path)
+    if got != want:
+        os.rename(path, path + ".rejected")
+        sys.exit(f"engine: {os.path.basename(path)} has SHA-256 {got}, but {want} is pinned")
+
+
+def package_index():
+    """The PyPI index that pip on this machine is set up to use."""
+    from pip._internal.models.index import PyPI
+    asked = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True)
+    return (os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or PyPI.simple_url).rstrip("/")
+
+
+def fetch_wheel(out, project, file, want):
+    path = os.path.join(out, "downloads", file)
+    if not os.path.exists(path):
+        say(f"fetching {file}")
+        page = f"{package_index()}/{project}/"
+        with urllib.request.urlopen(page, timeout=60) as r:
+            base, html = r.url, r.read().decode()
+        links = [h for h in re.findall(r'href="([^"]+)"', html) if file in urllib.parse.unquote(h)]
+        if not links:
+            sys.exit(f"engine: the package index has no {file}")
+        with urllib.request.urlopen(urllib.parse.urljoin(base, links[0]), timeout=300) as r, open(path + ".part", "wb") as f:
+            shutil.copyfileobj(r, f)
+        os.rename(path + ".part", path)
+        check(path, want)
+    return path
+
+
+def fetch_crates(out):
+    """Lets cargo download and verify the crates, and returns their unpacked folders."""
+    work = os.path.join(out, "crates")
+    os.makedirs(os.path.join(work, "src"), exist_ok=True)
+    open(os.path.join(work, "src", "lib.rs"), "a").close()
+    with open(os.path.join(work, "Cargo.toml"), "w") as f:
+        f.write('[package]\nname = "engine-sources"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[dependencies]\n')
+        f.writelines(f'{name} = "={version}"\n' for name, (version, _, _) in CRATES.items())
+    manifest = os.path.join(work, "Cargo.toml")
+    meta = json.loads(subprocess.run(["cargo", "metadata", "--format-version", "1", "--manifest-path", manifest],
+                                     check=True, capture_output=True, text=True).stdout)
+    return {p["name"]: os.path.dirname(p["manifest_path"]) for p in meta["packages"] if p["name"] in CRATES}
+
+
+def fetch(out):
+    os.makedirs(os.path.join(out, "downloads"), exist_ok=True)
+    done = os.path.join(out, "fetched")
+    if os.path.exists(done):
+        return
+    files = {p: fetch_wheel(out, p, f, h) for p, (f, h) in WHEELS.items()}
+    crates = fetch_crates(out)
+    core = os.path.join(crates["libduckdb-sys"], "duckdb.tar.gz")
+    check_crate_file(core, CRATES["libduckdb-sys"][2])
+    malloc = os.path.join(crates["libffi-sys"], CRATES["libffi-sys"][1])
+    check_crate_file(malloc, DLMALLOC_SHA256)
+    say("unpacking")
+    with zipfile.ZipFile(files["ziglang"]) as z:
+        z.extractall(os.path.join(out, "zig"))
+    os.chmod(os.path.join(out, "zig", "ziglang", "zig"), 0o755)
+    unpack(core, out, r"(duckdb/)")
+    unpack(files["duckdb"], out, r"[^/]+/external/(duckdb/extension/icu/)")
+    unpack(files["nanoarrow"], out, r"[^/]+/subprojects/arrow-(nanoarrow/)")
+    unpack(files["nanoarrow"], out, r"[^/]+/subprojects/(flatcc)-[0-9a-f]+(/)")
+    config = os.path.join(out, "src", "nanoarrow", "src", "nanoarrow", "nanoarrow_config.h")
+    with open(config + ".in") as f:
+        text = f.read()
+    for key, value in {"VERSION_MAJOR": "0", "VERSION_MINOR": "9", "VERSION_PATCH": "0", "VERSION": "0.9.0"}.items():
+        text = text.replace(f"@NANOARROW_{key}@", value)
+    with open(config, "w") as f:
+        f.write(text.replace("@NANOARROW_NAMESPACE_DEFINE@", ""))
+    shutil.copy(malloc, os.path.join(out, "src", "dlmalloc.c"))
+    open(done, "w").close()
+
+
+def unpack(archive, out, prefix):
+    """Files of `archive` whose name starts with `prefix`, under src/ and the prefix's groups."""
+    with tarfile.open(archive) as t:
+        kept = []
+        for m in t:
+            found = re.match(prefix, m.name)
+            if found and m.isfile():
+                m.name = "".join(found.groups()) + m.name[found.end():]
+                kept.append(m)
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        t.extractall(os.path.join(out, "src"), members=kept, **safe)
+
+
+def check_crate_file(path, want):
+    got = sha256(path)
+    if got != want:
+        sys.exit(f"engine: {os.path.basename(path)} has SHA-256 {got}, but {want} is pinned")
+
+
+class Compiler:
+    """clang and LLD out of the ziglang wheel; paths in the output are mapped away, so the folder does not matter."""
+
+    def __init__(self, out):
+        self.out = out
+        self.zig = os.path.join(out, "zig", "ziglang", "zig")
+        self.lib = os.path.join(out, "zig", "ziglang", "lib")
+        self.env = dict(os.environ, ZIG_GLOBAL_CACHE_DIR=os.path.join(out, "zig-cache"),
+                        ZIG_LOCAL_CACHE_DIR=os.path.join(out, "zig-cache"), SOURCE_DATE_EPOCH="0")
+        c = ["-isystem", f"{self.lib}/include", "-isystem", f"{self.lib}/libc/include/wasm-wasi-musl",
+             "-isystem", f"{self.lib}/libc/include/generic-musl"]
+        common = [self.zig, "clang", *TARGET, f"-ffile-prefix-map={out}=."]
+        self.c = [*common, *c]
+        self.cxx = [*common, *EXCEPTIONS, *LIBCXX, "-isystem", f"{self.lib}/libcxx/include",
+                    "-isystem", f"{self.lib}/libcxxabi/include", *c]
+
+    def run(self, args, **kw):
+        r = subprocess.run(args, env=self.env, cwd=self.out, **kw)
+        if r.returncode != 0:
+            sys.exit(f"engine: {os.path.basename(args[0])} {args[1]} failed{': ' + r.stderr if r.stderr else ''}")
+        return r
+
+
+def object_name(out, source):
+    # the same name wherever `out` is, for the order of objects is part of the binary
+    rel = os.path.relpath(source, HERE if source.startswith(HERE) else out)
+    return os.path.join(out, "obj", re.sub(r"[^A-Za-z0-9_.-]", "_", rel) + ".o")
+
+
+def compile_all(cc, units, what):
+    """units: (object, command). Largest sources first, so that the two cores end together."""
+    todo = [(o, c) for o, c in units if not os.path.exists(o)]
+    if not todo:
+        return
+    os.makedirs(os.path.join(cc.out, "obj"), exist_ok=True)
+    start, done = time.monotonic(), 0
+
+    def one(unit):
+        obj, cmd = unit
+        r = subprocess.run([*cmd, "-o", obj + ".part"], env=cc.env, cwd=cc.out, capture_output=True, text=True)
+        if r.returncode != 0:
+            return f"{cmd[-1]}:\n{r.stderr[-3000:]}"
+        os.rename(obj + ".part", obj)
+        return None
+
+    say(f"compiling {len(todo)} {what} with {JOBS} jobs")
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for failure in pool.map(one, todo):
+            if failure:
+                pool.shutdown(wait=False, cancel_futures=True)
+                sys.exit(f"engine: cannot compile {failure}")
+            done += 1
+            if done % 20 == 0 or done == len(todo):
+                say(f"  {done}/{len(todo)} {what}, {time.monotonic() - start:.0f} s")
+
+
+def size_of(source, root):
+    """Bytes of a unit with the files that a unity source includes."""
+    with open(source, errors="replace") as f:
+        text = f.read()
+    parts = (os.path.join(root, i) for i in re.findall(r'#include "([^"]+\.cpp)"', text))
+    return len(text) + sum(os.path.getsize(p) for p in parts if os.path.exists(p))
+
+
+def sysroot(cc):
+    """libc.a, zig's own libc parts and compiler-rt, as zig builds them for an empty program."""
+    root = os.path.join(cc.out, "sysroot")
+    if os.path.exists(os.path.join(root, "libcompiler_rt.a")):
+        return
+    say("building libc")
+    os.makedirs(root, exist_ok=True)
+    probe = os.path.join(root, "probe.c")
+    with open(probe, "w") as f:
+        f.write("int main(void) { return 0; }\n")
+    r = cc.run([cc.zig, "cc", "--target=wasm32-wasi", "-O2", "-msimd128", "-mexec-model=reactor", "--verbose", "-o",
+                os.path.join(root, "probe.wasm"), probe], capture_output=True, text=True)
+    line = [l for l in r.stderr.splitlines() if l.startswith("wasm-ld")][-1]
+    for part in line.split():
+        if part.endswith((".a",)):
+            shutil.copy(os.path.join(cc.out, part), root)
+
+
+def runtime_units(cc):
+    lib, units = cc.lib, []
+    cxx = ("algorithm any atomic barrier bind call_once charconv chrono condition_variable condition_variable_destructor "
+           "error_category exception expected fstream functional future hash ios ios.instantiations iostream locale memory "
+           "memory_resource mutex mutex_destructor new new_handler new_helpers optional ostream print random random_shuffle "
+           "regex shared_mutex stdexcept string strstream system_error thread typeinfo valarray variant vector verbose_abort "
+           "ryu/d2fixed ryu/d2s ryu/f2s").split()
+    abi = ("cxa_aux_runtime cxa_default_handlers cxa_demangle cxa_exception cxa_exception_storage cxa_guard cxa_handlers "
+           "cxa_personality cxa_vector cxa_virtual cxa_thread_atexit fallback_malloc private_typeinfo stdlib_exception "
+           "stdlib_new_delete stdlib_stdexcept stdlib_typeinfo abort_message").split()
+    building = ["-D_LIBCPP_BUILDING_LIBRARY", "-DLIBCXX_BUILDING_LIBCXXABI", "-std=c++23", "-O2"]
+    for name in cxx:
+        source = f"{lib}/libcxx/src/{name}.cpp"
+        if os.path.exists(source):
+            units.append((source, [*cc.cxx, *building, "-DLIBC_NAMESPACE=__llvm_libc_common_utils", f"-I{lib}/libcxx/src",
+                                   f"-I{lib}/libcxx/libc", f"-I{lib}/libcxxabi/include"]))
+    for name in abi:
+        source = f"{lib}/libcxxabi/src/{name}.cpp"
+        if os.path.exists(source):
+            units.append((source, [*cc.cxx, *building, "-D_LIBCXXABI_BUILDING_LIBRARY", f"-I{lib}/libcxxabi/include",
+                                   f"-I{lib}/libcxx/src"]))
+    units.append((f"{lib}/libunwind/src/Unwind-wasm.c",
+                  [*cc.c, *EXCEPTIONS, "-O2", "-std=c17", "-DNDEBUG", "-D__USING_WASM_EXCEPTIONS__",
+                   "-D_LIBUNWIND_HIDE_SYMBOLS", "-D_LIBUNWIND_IS_NATIVE_ONLY", f"-I{lib}/libunwind/include",
+                   f"-I{lib}/libunwind/src"]))
+    # dlmalloc instead of zig's allocator: power-of-two size classes double DuckDB's memory.
+    units.append((f"{cc.out}/src/dlmalloc.c",
+                  [*cc.c, "-O2", "-DHAVE_MMAP=0", "-DHAVE_MREMAP=0", "-DUSE_LOCKS=0", "-DMORECORE_CANNOT_TRIM=1", "-DNO_MALLINFO=1",
+                   "-DNO_MALLOC_STATS=1", "-DABORT_ON_ASSERT_FAILURE=1", "-DLACKS_TIME_H=1", "-Dmalloc_getpagesize=65536",
+                   "-DMALLOC_ALIGNMENT=16", "-DDEFAULT_GRANULARITY=65536", "-DNDEBUG"]))
+    units.append((f"{HERE}/src/cpp_exception.s", [*cc.c[:2], "--target=wasm32-wasip1", "-mexception-handling"]))
+    arrow, flat = f"{cc.out}/src/nanoarrow/src", f"{cc.out}/src/flatcc"
+    include = [f"-I{arrow}", f"-I{flat}/include", *EMULATED]
+    for source in [*(f"{arrow}/nanoarrow/{n}.c" for n in ("common/array", "common/schema", "common/utils", "ipc/decoder", "ipc/encoder", "ipc/writer")),
+                   *(f"{flat}/src/runtime/{n}.c" for n in ("builder", "emitter", "refmap", "verifier"))]:
+        units.append((source, [*cc.c, "-O2", "-DNDEBUG", "-std=c11", *include]))
+    return units
+
+
+def duckdb_flags(cc):
+    root = f"{cc.out}/src/duckdb"
+    with open(f"{root}/manifest.json") as f:
+        manifest = json.load(f)
+    files, dirs = list(manifest["base"]["cpp_files"]), list(manifest["base"]["include_dirs"])
+    for ext in ("core_functions", "json", "parquet"):
+        files += manifest["extensions"][ext]["cpp_files"]
+        dirs += manifest["extensions"][ext]["include_dirs"]
+    dirs += [f"extension/icu/{d}" for d in ("include", "collation/include", "datetime/include")]
+    with open(f"{root}/extension/icu/CMakeLists.txt") as f:
+        listed = re.search(r"set\(ICU_EXTENSION_FILES(.*?)\)", f.read(), re.S)[1].split()
+    files += [f"duckdb/extension/icu/{n}" for n in listed]
+    sources = sorted({f"{cc.out}/src/{f}" for f in files if not any(x in f for x in LEFT_OUT)})
+    flags = [*cc.cxx, *EMULATED, *DEFINES, "-include", f"{HERE}/src/wasi_compat.h", f"-I{root}",
+             *(f"-I{root}/{d}" for d in sorted(set(dirs))), "-std=c++17"]
+    return sources, flags, root
+
+
+def compile_engine(out):
+    cc = Compiler(out)
+    sysroot(cc)
+    compile_all(cc, [(object_name(out, s), [*f, "-c", s]) for s, f in runtime_units(cc)], "runtime units")
+    sources, flags, root = duckdb_flags(cc)
+    sources.sort(key=lambda s: size_of(s, root), reverse=True)
+    compile_all(cc, [(object_name(out, s), [*flags, "-O2", "-c", s]) for s in sources], "DuckDB units (about 25 min on two cores)")
+    return cc, flags
+
+
+def shim(cc, flags):
+    """Our own sources: compiled anew whenever one of them changed."""
+    gen = f"{cc.out}/gen"
+    sources = [f"{HERE}/src/{n}" for n in ("engine.cpp", "inputs_fs.cpp", "extensions.cpp", "arrow_ipc.c", "wasi.c")]
+    newest = max(os.path.getmtime(f"{HERE}/src/{n}") for n in os.listdir(f"{HERE}/src"))
+    newest = max(newest, os.path.getmtime(f"{gen}/query_engine.h"))
+    units = []
+    for source in [*sources, f"{gen}/query_engine.c"]:
+        obj = object_name(cc.out, source)
+        if os.path.exists(obj) and os.path.getmtime(obj) < newest:
+            os.remove(obj)
+        c = [*cc.c, "-std=c11", *EMULATED, f"-I{cc.out}/src/nanoarrow/src", f"-I{cc.out}/src/flatcc/include"]
+        units.append((obj, [*(flags if source.endswith(".cpp") else c), f"-I{HERE}/src", f"-I{gen}", "-O2", "-c", source]))
+    compile_all(cc, units, "shim units")
+
+
+def link(cc, core):
+    sys_libs = [f"{cc.out}/sysroot/{n}" for n in ("libc.a", "libzigc.a", "libcompiler_rt.a")]
+    objects = sorted(os.path.join(cc.out, "obj", n) for n in os.listdir(os.path.join(cc.out, "obj")) if n.endswith(".o"))
+    say(f"linking {len(objects)} objects")
+    cc.run([cc.zig, "wasm-ld", "-s", "--no-entry", "-z", f"stack-size={8 << 20}", "--stack-first", "--gc-sections",
+            f"--max-memory={4 << 30}", "-o", core, *objects, f"{cc.out}/gen/query_engine_component_type.o", *sys_libs])
+
+
+def main():
+    out, tool = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    started = time.monotonic()
+    fetch(out)
+    os.makedirs(f"{out}/gen", exist_ok=True)
+    subprocess.run([tool, "bindings", f"{HERE}/../wit/engine.wit", f"{out}/gen"], check=True)
+    cc, flags = compile_engine(out)
+    shim(cc, flags)
+    link(cc, f"{out}/core.wasm")
+    subprocess.run([tool, "component", f"{out}/core.wasm", f"{out}/plain.wasm"], check=True)
+    say("taking the snapshot (about 2 min: the engine is compiled and its init run once)")
+    subprocess.run([tool, "snapshot", f"{out}/plain.wasm", f"{out}/engine.wasm"], check=True)
+    packed = subprocess.run([tool, "pack", f"{out}/engine.wasm", f"{out}/engine.wasm.zst"], check=True, capture_output=True, text=True)
+    say(f"done in {time.monotonic() - started:.0f} s")
+    print(packed.stdout, end="")
+
+
+if __name__ == "__main__":
+    main()

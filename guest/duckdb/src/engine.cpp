@@ -1,0 +1,351 @@
+// DuckDB behind the contract of guest/wit/engine.wit: one database, one connection, one run per instance.
+#include "arrow_ipc.h"
+#include "duckdb.hpp"
+#include "duckdb/common/arrow/arrow_appender.hpp"
+#include "duckdb/common/arrow/arrow_converter.hpp"
+#include "duckdb/common/random_engine.hpp"
+#include "duckdb/common/string_util.hpp"
+#include "duckdb/common/virtual_file_system.hpp"
+#include "duckdb/main/client_config.hpp"
+#include "duckdb/main/query_result_stream.hpp"
+#include "inputs_fs.hpp"
+#include "query_engine.h"
+
+using namespace duckdb;
+
+extern "C" int32_t duckdb_register_static_extensions(void);
+extern "C" void eider_set_profile(const uint8_t seed[32], uint64_t wall_clock_ns);
+extern "C" void __wasm_call_ctors();
+
+// A record batch leaves when it has this many rows or bytes, whichever comes first: large enough that headers do not
+// count, small enough that a wide result stays within memory.
+static constexpr idx_t BATCH_ROWS = 64 * STANDARD_VECTOR_SIZE;
+static constexpr idx_t BATCH_BYTES = 4u << 20;
+
+static DuckDB *db;
+static Connection *con;
+
+extern "C" void exports_query_engine_init(void) {
+	if (con) {
+		return;
+	}
+	// Constructors run here, before the snapshot, and never again.
+	__wasm_call_ctors();
+	const uint8_t seed[32] = {'e', 'i', 'd', 'e', 'r', ' ', 's', 'n', 'a', 'p', 's', 'h', 'o', 't'};
+	eider_set_profile(seed, 0);
+	if (duckdb_register_static_extensions() != 0) {
+		__builtin_trap();
+	}
+	DBConfig config;
+	config.file_system = make_uniq<VirtualFileSystem>(eider::MakeInputFileSystem());
+	config.SetOptionByName("temp_directory", Value(""));
+	db = new DuckDB(nullptr, &config);
+	con = new Connection(*db);
+	auto &client = ClientConfig::GetConfig(*con->context);
+	client.enable_progress_bar = true;
+	client.print_progress_bar = false;
+	client.wait_time = 0;
+	// The profile's zone. It is also the connection's first query, which fills caches; let the snapshot have them.
+	if (con->Query("SET TimeZone = 'UTC'")->HasError()) {
+		__builtin_trap();
+	}
+}
+
+static query_engine_string_t Dup(const string &s) {
+	query_engine_string_t r;
+	query_engine_string_dup_n(&r, s.data(), s.size());
+	return r;
+}
+
+extern "C" void exports_query_engine_describe(query_engine_description_t *ret) {
+	auto list = [](std::initializer_list<const char *> items) {
+		query_engine_list_string_t l;
+		l.len = items.size();
+		l.ptr = (query_engine_string_t *)malloc(sizeof(query_engine_string_t) * l.len);
+		size_t i = 0;
+		for (auto item : items) {
+			l.ptr[i++] = Dup(item);
+		}
+		return l;
+	};
+	ret->name = Dup("duckdb");
+	ret->version = Dup(DuckDB::LibraryVersion());
+	ret->formats = list({"parquet", "csv", "json"});
+	ret->extensions = list({"core_functions", "icu", "json", "parquet"});
+}
+
+namespace {
+
+struct Failure {
+	query_engine_failure_kind_t kind;
+	string message;
+};
+
+[[noreturn]] void Throw(const ErrorData &error, optional_idx kind = optional_idx()) {
+	query_engine_failure_kind_t k = QUERY_ENGINE_FAILURE_KIND_QUERY;
+	switch (error.Type()) {
+	case ExceptionType::PERMISSION:
+	case ExceptionType::MISSING_EXTENSION:
+	case ExceptionType::AUTOLOAD:
+		k = QUERY_ENGINE_FAILURE_KIND_DENIED;
+		break;
+	case ExceptionType::OUT_OF_MEMORY:
+		k = QUERY_ENGINE_FAILURE_KIND_MEMORY;
+		break;
+	case ExceptionType::IO:
+	case ExceptionType::DATA_CORRUPTION:
+	case ExceptionType::SERIALIZATION:
+		k = QUERY_ENGINE_FAILURE_KIND_INPUT;
+		break;
+	case ExceptionType::INTERNAL:
+	case ExceptionType::FATAL:
+		k = QUERY_ENGINE_FAILURE_KIND_INTERNAL;
+		break;
+	default:
+		if (StringUtil::Contains(error.Message(), "configuration has been locked")) {
+			k = QUERY_ENGINE_FAILURE_KIND_DENIED;
+		}
+		if (kind.IsValid()) {
+			k = (query_engine_failure_kind_t)kind.GetIndex();
+		}
+	}
+	throw Failure {k, error.Message()};
+}
+
+void Execute(const string &sql, optional_idx kind = optional_idx()) {
+	auto r = con->Query(sql);
+	if (r->HasError()) {
+		Throw(r->GetErrorObject(), kind);
+	}
+}
+
+// A view binds to its files, which reads their footers: make those that the text can refer to.
+bool Mentions(const string &lower_sql, const string &table) {
+	static const char *catalog_words[] = {"show", "describe", "schema", "duckdb_", "pragma", "summarize"};
+	for (auto word : catalog_words) {
+		if (lower_sql.find(word) != string::npos) {
+			return true;
+		}
+	}
+	return lower_sql.find(StringUtil::Lower(table)) != string::npos;
+}
+
+void MakeViews(const string &sql) {
+	auto lower = StringUtil::Lower(sql);
+	case_insensitive_set_t made;
+	for (auto &i : eider::Inputs()) {
+		if (!made.insert(i.table).second || !Mentions(lower, i.table)) {
+			continue;
+		}
+		auto name = StringUtil::Replace(i.table, "\"", "\"\"");
+		auto literal = StringUtil::Replace(i.table, "'", "''");
+		Execute("CREATE VIEW \"" + name + "\" AS SELECT * FROM read_" + i.format + "('" + literal + "')",
+		        (idx_t)QUERY_ENGINE_FAILURE_KIND_INPUT);
+	}
+}
+
+// Types whose Arrow form would lose something leave as their text; `duckdb.type` keeps what they were. HUGEINT leaves
+// as DECIMAL(38,0), whose 128 bits hold it whole.
+LogicalType ExportedType(const LogicalType &type) {
+	switch (type.id()) {
+	case LogicalTypeId::ENUM:
+	case LogicalTypeId::UHUGEINT:
+	case LogicalTypeId::TIME_TZ:
+	case LogicalTypeId::BIT:
+	case LogicalTypeId::BIGNUM:
+	case LogicalTypeId::VARIANT:
+		return LogicalType::VARCHAR;
+	case LogicalTypeId::LIST:
+		return LogicalType::LIST(ExportedType(ListType::GetChildType(type)));
+	case LogicalTypeId::ARRAY:
+		return LogicalType::ARRAY(ExportedType(ArrayType::GetChildType(type)), ArrayType::GetSize(type));
+	case LogicalTypeId::MAP:
+		return LogicalType::MAP(ExportedType(MapType::KeyType(type)), ExportedType(MapType::ValueType(type)));
+	case LogicalTypeId::STRUCT: {
+		child_list_t<LogicalType> children;
+		for (auto &c : StructType::GetChildTypes(type)) {
+			children.emplace_back(c.first, ExportedType(c.second));
+		}
+		return LogicalType::STRUCT(std::move(children));
+	}
+	default:
+		return type;
+	}
+}
+
+void Sink(const uint8_t *bytes, uint32_t n) {
+	query_engine_list_u8_t l {const_cast<uint8_t *>(bytes), n};
+	eider_engine_results_write(&l);
+}
+
+class ResultWriter {
+public:
+	explicit ResultWriter(ResultStreamBase &stream) : properties(stream.GetClientProperties()) {
+		properties.time_zone = "UTC";
+		vector<string> names, texts;
+		for (idx_t c = 0; c < stream.ColumnCount(); c++) {
+			auto &type = stream.GetTypes()[c];
+			names.push_back(stream.ColumnName(c).GetIdentifierName());
+			texts.push_back(type.ToString());
+			types.push_back(ExportedType(type));
+			same.push_back(types.back() == type);
+		}
+		ArrowSchema schema;
+		schema.Init();
+		ArrowConverter::ToArrowSchema(&schema, types, names, properties);
+		vector<const char *> raw;
+		for (auto &t : texts) {
+			raw.push_back(t.c_str());
+		}
+		ipc = eider_ipc_open(&schema, raw.data(), Sink, error);
+		schema.release(&schema);
+		Check(ipc != nullptr);
+		chunk.Initialize(Allocator::DefaultAllocator(), types);
+	}
+	void Append(DataChunk &rows_in) {
+		if (!appender) {
+			appender = make_uniq<ArrowAppender>(types, STANDARD_VECTOR_SIZE, properties,
+			                                    unordered_map<idx_t, const shared_ptr<ArrowTypeExtensionData>>());
+		}
+		auto n = rows_in.size();
+		chunk.Reset();
+		for (idx_t c = 0; c < types.size(); c++) {
+			if (same[c]) {
+				chunk.data[c].Reference(rows_in.data[c]);
+			} else {
+				VectorOperations::Cast(*con->context, rows_in.data[c], chunk.data[c], n);
+			}
+		}
+		chunk.SetCardinality(n);
+		appender->Append(chunk, 0, n, n);
+		rows += n;
+		if (appender->RowCount() >= BATCH_ROWS || appender->ByteSize() >= BATCH_BYTES) {
+			Flush();
+		}
+	}
+	uint64_t Finish() {
+		Flush();
+		Check(eider_ipc_close(ipc, error) == 0);
+		return rows;
+	}
+
+private:
+	void Flush() {
+		if (!appender) {
+			return;
+		}
+		auto array = appender->Finalize();
+		appender.reset();
+		int rc = eider_ipc_batch(ipc, &array, error);
+		if (array.release) {
+			array.release(&array);
+		}
+		Check(rc == 0);
+	}
+	void Check(bool ok) {
+		if (!ok) {
+			throw Failure {QUERY_ENGINE_FAILURE_KIND_QUERY, string("this result has no Arrow form: ") + error};
+		}
+	}
+	ClientProperties properties;
+	vector<LogicalType> types;
+	vector<bool> same;
+	DataChunk chunk;
+	unique_ptr<ArrowAppender> appender;
+	eider_ipc *ipc = nullptr;
+	uint64_t rows = 0;
+	char error[1024] = {0};
+};
+
+void ReportProgress() {
+	auto percent = con->context->GetQueryProgress().GetPercentage();
+	if (percent >= 0) {
+		eider_engine_progress_report((uint32_t)MinValue<double>(percent * 100, 10000));
+	}
+}
+
+// Runs one statement; the rows of the last one go to the result.
+uint64_t RunStatement(unique_ptr<SQLStatement> statement, bool last) {
+	auto submitted = con->Submit(std::move(statement));
+	if (submitted->HasError()) {
+		Throw(submitted->GetErrorObject());
+	}
+	QueryResultStream<> stream(std::move(submitted));
+	unique_ptr<ResultWriter> writer;
+	while (true) {
+		unique_ptr<DataChunk> rows;
+		auto state = stream.TryFetch(rows);
+		if (stream.HasError()) {
+			Throw(stream.GetErrorObject());
+		}
+		if (rows && rows->size() > 0) {
+			if (last) {
+				if (!writer) {
+					writer = make_uniq<ResultWriter>(stream);
+				}
+				writer->Append(*rows);
+			}
+		} else if (state == QueryResultState::FINISHED) {
+			break;
+		} else if (!rows) {
+			stream.ExecuteTask();
+			ReportProgress();
+		}
+	}
+	if (!last) {
+		return 0;
+	}
+	if (!writer) {
+		writer = make_uniq<ResultWriter>(stream);
+	}
+	return writer->Finish();
+}
+
+uint64_t Run(const string &sql, int64_t time_us, const uint8_t seed[32], uint64_t memory) {
+	eider_set_profile(seed, (uint64_t)time_us * 1000);
+	uint64_t random_seed;
+	memcpy(&random_seed, seed, sizeof random_seed);
+	RandomEngine::Get(*con->context).SetSeed(random_seed);
+	// A fifth of the job's memory is for what DuckDB's buffer manager does not count.
+	Execute("SET memory_limit = '" + to_string((memory - memory / 5) / 1024) + "KiB'");
+	MakeViews(sql);
+	Execute("SET lock_configuration = true");
+	auto statements = con->ExtractStatements(sql);
+	if (statements.empty()) {
+		throw Failure {QUERY_ENGINE_FAILURE_KIND_QUERY, "there is no statement in the query"};
+	}
+	uint64_t rows = 0;
+	for (idx_t i = 0; i < statements.size(); i++) {
+		rows = RunStatement(std::move(statements[i]), i + 1 == statements.size());
+	}
+	return rows;
+}
+
+} // namespace
+
+extern "C" bool exports_query_engine_run(query_engine_job_t *job, query_engine_summary_t *ret, query_engine_failure_t *err) {
+	exports_query_engine_init();
+	Failure failure {QUERY_ENGINE_FAILURE_KIND_INTERNAL, "unknown exception"};
+	try {
+		if (job->seed.len != 32) {
+			throw Failure {QUERY_ENGINE_FAILURE_KIND_INTERNAL, "the job's seed must have 32 bytes"};
+		}
+		ret->rows = Run(string((const char *)job->sql.ptr, job->sql.len), job->time_us, job->seed.ptr, job->memory);
+		return true;
+	} catch (Failure &f) {
+		failure = f;
+	} catch (std::bad_alloc &) {
+		failure = {QUERY_ENGINE_FAILURE_KIND_MEMORY, "Out of Memory Error: the job's memory is used up"};
+	} catch (std::exception &e) {
+		ErrorData error(e);
+		try {
+			Throw(error);
+		} catch (Failure &f) {
+			failure = f;
+		}
+	} catch (...) {
+	}
+	err->kind = failure.kind;
+	err->message = Dup(failure.message);
+	return false;
+}

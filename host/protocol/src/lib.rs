@@ -1,0 +1,65 @@
+//! What goes over the wire: ids, the seven messages and Progress, signed envelopes, frames, reset codes.
+//!
+//! The rules are prose in `PROTOCOL.md` beside this crate; code and tests cite them as `[P-…]`. This room does
+//! serialisation and hashing only: no sockets, no clock, no policy.
+
+mod envelope;
+mod frame;
+mod id;
+mod identity;
+mod message;
+mod reset;
+
+pub use envelope::{Signed, Unverified};
+pub use frame::{FrameError, FrameHeader, HEADER_BYTES, Kind, encode_frame};
+pub use id::{Hash, NodeId, OfferId, ParseIdError};
+pub use identity::{Identity, PublicKey};
+pub use message::{
+    Accept, Bid, Body, Commit, DataClass, Decline, DeclineReason, Dispatch, FailureKind, Fetch, Format, InputEntry,
+    InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Settle, Stage, Verdict, Verify, manifest_check,
+    query_hash,
+};
+pub use reset::{Fault, ResetCode};
+
+/// ALPN of the job plane and first word of every signing domain.
+pub const ALPN: &str = "eider/1";
+
+/// Chunk group of verified streaming, log2 of KiB: 16 KiB groups ([P-STREAM-1]).
+pub const CHUNK_GROUP_LOG: u8 = 4;
+
+/// Why bytes that claim to be a message are none.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The frame itself is at fault.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Not CBOR, not of this message's shape, or followed by something.
+    #[error("malformed {0} message: {1}")]
+    Malformed(Kind, String),
+    /// The signature does not verify, or the key is none.
+    #[error("bad signature on {0} message")]
+    BadSignature(Kind),
+    /// Well signed, but not by whom it must be.
+    #[error("{kind} message is signed by {actual}, expected {expected}")]
+    WrongSigner {
+        /// The message's kind.
+        kind: Kind,
+        /// Whose signature was required.
+        expected: NodeId,
+        /// Whose it is.
+        actual: NodeId,
+    },
+}
+
+impl DecodeError {
+    /// The code that resets a stream on which this arrived ([P-RESET-2]).
+    pub fn reset_code(&self) -> ResetCode {
+        match self {
+            Self::Frame(FrameError::TooLarge { .. }) => ResetCode::FrameTooLarge,
+            Self::Frame(FrameError::UnknownKind(_)) => ResetCode::UnknownKind,
+            Self::Malformed(..) => ResetCode::Malformed,
+            Self::BadSignature(_) => ResetCode::BadSignature,
+            Self::WrongSigner { .. } => ResetCode::WrongPeer,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The engine contract as wasmtime sees it, and the store's state behind its imports.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use wasmtime::{ResourceLimiter, Result, bail};
+
+use crate::wire::{self, FromCell, HEADER, JobSpec, ToCell};
+
+wasmtime::component::bindgen!({
+    path: "../../guest/wit",
+    world: "query-engine",
+    imports: { default: trappable },
+});
+
+/// Bytes of one `read` or `write` call of the contract.
+const CALL_MAX: usize = 16 << 20;
+/// Entries of all tables of an engine: DuckDB's function table has 60 thousand.
+const TABLE_MAX: usize = 1 << 20;
+/// Memory that an engine may have before it knows its job: the snapshot and a little.
+const IDLE_MEMORY: u64 = 256 << 20;
+
+/// What an engine's imports act on: the socket to the parent, and the job once there is one.
+pub(crate) struct Host {
+    socket: UnixStream,
+    pub(crate) job: Option<JobSpec>,
+    /// Linear memory in use, bytes.
+    pub(crate) memory: u64,
+    /// A growth was refused: what fails next fails for want of memory.
+    pub(crate) memory_refused: bool,
+}
+
+impl Host {
+    pub(crate) fn new(socket: UnixStream) -> Self {
+        Self { socket, job: None, memory: 0, memory_refused: false }
+    }
+
+    pub(crate) fn send(&mut self, message: &FromCell) -> std::io::Result<()> {
+        self.socket.write_all(&message.encode())
+    }
+
+    pub(crate) fn receive(&mut self) -> std::io::Result<ToCell> {
+        let mut header = [0; HEADER];
+        self.socket.read_exact(&mut header)?;
+        let bad = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+        let (kind, n) = wire::payload_length(header).ok_or_else(bad)?;
+        let mut payload = vec![0; n];
+        self.socket.read_exact(&mut payload)?;
+        ToCell::decode(kind, payload).ok_or_else(bad)
+    }
+
+    fn inputs(&self) -> &[wire::Input] {
+        self.job.as_ref().map_or(&[], |j| &j.inputs)
+    }
+}
+
+impl eider::engine::inputs::Host for Host {
+    fn list(&mut self) -> Result<Vec<eider::engine::inputs::Input>> {
+        Ok(self
+            .inputs()
+            .iter()
+            .map(|i| eider::engine::inputs::Input {
+                table: i.table.clone(),
+                file: i.file.clone(),
+                format: i.format.clone(),
+                size: i.size,
+            })
+            .collect())
+    }
+
+    fn read(&mut self, index: u32, offset: u64, len: u32) -> Result<Vec<u8>> {
+        let Some(input) = self.inputs().get(index as usize) else { bail!("there is no input {index}") };
+        let end = offset.checked_add(u64::from(len));
+        if len as usize > CALL_MAX || end.is_none_or(|e| e > input.size) {
+            bail!("read of {len} bytes at {offset} of an input of {} bytes", input.size);
+        }
+        self.send(&FromCell::Read { index, offset, length: len })?;
+        match self.receive()? {
+            ToCell::Data(bytes) if bytes.len() == len as usize => Ok(bytes),
+            _ => bail!("the parent did not answer a read"),
+        }
+    }
+}
+
+impl eider::engine::results::Host for Host {
+    fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
+        if bytes.len() > CALL_MAX {
+            bail!("write of {} bytes at once", bytes.len());
+        }
+        Ok(self.send(&FromCell::Result(bytes))?)
+    }
+}
+
+impl eider::engine::progress::Host for Host {
+    fn report(&mut self, done: u32) -> Result<()> {
+        Ok(self.send(&FromCell::Progress(done.min(10_000)))?)
+    }
+}
+
+impl ResourceLimiter for Host {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let limit = self.job.as_ref().map_or(IDLE_MEMORY, |j| j.memory);
+        let fits = desired as u64 <= limit;
+        if fits {
+            self.memory = desired as u64;
+        } else {
+            self.memory_refused = true;
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        Ok(desired <= TABLE_MAX)
+    }
+}

@@ -1,0 +1,108 @@
+//! What an engine is and what it may touch, read from its bytes without running or compiling it.
+
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator};
+
+/// An import of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// Its name, for example `eider:engine/inputs@1.0.0`.
+    pub name: String,
+    /// What it is: `interface`, `function`, …
+    pub kind: &'static str,
+    /// Whether a cell would give it.
+    pub granted: bool,
+}
+
+/// What is known of an engine from its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// BLAKE3.
+    pub hash: blake3::Hash,
+    /// Bytes.
+    pub bytes: usize,
+    /// All that it may ever touch.
+    pub imports: Vec<Import>,
+    /// What it offers.
+    pub exports: Vec<String>,
+    /// Pages (64 KiB) of its linear memories: initial, maximum.
+    pub memories: Vec<(u64, Option<u64>)>,
+    /// Core modules inside.
+    pub modules: usize,
+}
+
+/// Why an engine cannot be inspected.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Not a valid component.
+    #[error("not a valid WebAssembly component: {0}")]
+    Invalid(#[from] wasmparser::BinaryReaderError),
+    /// A core module.
+    #[error("this is a core WebAssembly module; an engine is a component (see guest/wit/engine.wit)")]
+    NotAComponent,
+}
+
+/// The interfaces that a cell gives to its engine.
+const GRANTED: [&str; 3] = ["eider:engine/inputs@1.0.0", "eider:engine/results@1.0.0", "eider:engine/progress@1.0.0"];
+
+/// Validates `bytes` and lists what they ask for and offer.
+///
+/// # Errors
+/// [`InspectError`].
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    Validator::new_with_features(wasmparser::WasmFeatures::all()).validate_all(bytes)?;
+    let mut found = Inspection {
+        hash: blake3::hash(bytes),
+        bytes: bytes.len(),
+        imports: vec![],
+        exports: vec![],
+        memories: vec![],
+        modules: 0,
+    };
+    let mut depth = 0usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(InspectError::NotAComponent),
+            Payload::ModuleSection { .. } => {
+                found.modules += 1;
+                depth += 1;
+            }
+            Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    let memory = memory?;
+                    found.memories.push((memory.initial, memory.maximum));
+                }
+            }
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    let import = import?;
+                    let name = import.name.name.to_string();
+                    let granted = GRANTED.contains(&name.as_str());
+                    found.imports.push(Import { name, kind: kind_of(&import.ty), granted });
+                }
+            }
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    let export = export?;
+                    if export.kind == ComponentExternalKind::Func {
+                        found.exports.push(export.name.name.to_string());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+fn kind_of(ty: &ComponentTypeRef) -> &'static str {
+    match ty {
+        ComponentTypeRef::Instance(_) => "interface",
+        ComponentTypeRef::Func(_) => "function",
+        ComponentTypeRef::Module(_) => "module",
+        ComponentTypeRef::Value(_) => "value",
+        ComponentTypeRef::Type(_) => "type",
+        ComponentTypeRef::Component(_) => "component",
+    }
+}

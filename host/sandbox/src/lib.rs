@@ -1,0 +1,22 @@
+//! Runs query engines: WebAssembly components of the world in `guest/wit/engine.wit`.
+//!
+//! An engine is compiled once per machine into an [`Image`], which is mapped into every [`Cell`]: a child process that
+//! runs one job and ends. The parent brokers input ranges and takes result bytes over a socket pair, and kills the
+//! process when a deadline passes or nobody wants the result any more. This room knows nothing of the network, of
+//! identities or of where inputs come from.
+
+mod cell;
+mod engine;
+mod image;
+mod inspect;
+mod jail;
+mod process;
+mod profile;
+mod wire;
+
+pub use cell::{CellExit, run_cell};
+pub use image::{Image, ImageCache, ImageError};
+pub use inspect::{Import, Inspection, InspectError, inspect};
+pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, Pool};
+pub use profile::Variant;
+pub use wire::{FailKind, Input, JobSpec, Usage};

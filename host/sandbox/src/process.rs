@@ -1,0 +1,241 @@
+//! The parent's side of cells: spawning them ahead of need, brokering what they ask, killing them.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
+use crate::Image;
+
+/// A cell that is not ready by then is given up: mapping an image takes milliseconds.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How to start a cell: `program args… --variant V IMAGE`.
+#[derive(Clone, Debug)]
+pub struct CellCommand {
+    /// The program, usually the running one.
+    pub program: PathBuf,
+    /// Its arguments up to the image's path.
+    pub args: Vec<String>,
+}
+
+/// Answers what a running job asks of its parent.
+pub trait Broker: Send {
+    /// Exactly `length` bytes of an input. Bounds are checked already.
+    fn read(&mut self, index: u32, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, BrokerError>> + Send;
+    /// The next bytes of the result.
+    fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), BrokerError>> + Send;
+    /// How much of the query is done, 1/10000.
+    fn progress(&mut self, done: u32);
+}
+
+/// Why a broker ends a job.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// An input cannot be had.
+    #[error("input {0:?} cannot be had: {1}")]
+    InputUnavailable(String, String),
+    /// An input is not what was pinned.
+    #[error("input {0:?} changed: {1}")]
+    InputChanged(String, String),
+    /// The result is over its limit.
+    #[error("the result is larger than {0} bytes")]
+    ResultTooLarge(u64),
+    /// This machine's disk.
+    #[error("the result cannot be kept: {0}")]
+    Spool(std::io::Error),
+}
+
+/// Why a cell gave no outcome. Never the query's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum CellError {
+    /// No process.
+    #[error("a cell cannot be started: {0}")]
+    Spawn(std::io::Error),
+    /// It ended, or closed its socket, before the job did.
+    #[error("the cell ended before the job did ({0})")]
+    Died(String),
+    /// It said what makes no sense.
+    #[error("the cell broke its protocol")]
+    Protocol,
+    /// What it asked for was refused.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// How a run ended by the engine's own word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finished {
+    /// With a result, all of which the broker has.
+    Done {
+        /// Rows.
+        rows: u64,
+        /// What it took.
+        usage: Usage,
+    },
+    /// With a failure; what the broker has of a result is void.
+    Failed {
+        /// Whose fault.
+        kind: FailKind,
+        /// The message.
+        message: String,
+    },
+}
+
+/// A child process that is ready for one job. Dropping it kills it.
+#[derive(Debug)]
+pub struct Cell {
+    child: Child,
+    socket: UnixStream,
+}
+
+impl Cell {
+    /// Starts a process and waits until its instance stands.
+    ///
+    /// # Errors
+    /// [`CellError::Spawn`], [`CellError::Died`].
+    pub async fn spawn(command: &CellCommand, image: &Image) -> Result<Self, CellError> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(CellError::Spawn)?;
+        ours.set_nonblocking(true).map_err(CellError::Spawn)?;
+        let child = Command::new(&command.program)
+            .args(&command.args)
+            .arg("--variant")
+            .arg(image.variant.to_string())
+            .arg(&image.path)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(CellError::Spawn)?;
+        let mut cell = Self { child, socket: UnixStream::from_std(ours).map_err(CellError::Spawn)? };
+        match tokio::time::timeout(READY_TIMEOUT, cell.receive()).await {
+            Ok(Ok(FromCell::Ready)) => Ok(cell),
+            Ok(Ok(_)) => Err(CellError::Protocol),
+            Ok(Err(e)) => Err(e),
+            Err(_) => Err(CellError::Died("not ready in time".into())),
+        }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Runs the job. The cell is used up; when this future is dropped, its process is killed.
+    ///
+    /// # Errors
+    /// [`CellError`].
+    pub async fn run(mut self, job: JobSpec, broker: &mut impl Broker) -> Result<Finished, CellError> {
+        let inputs = job.inputs.clone();
+        self.send(ToCell::Job(Box::new(job))).await?;
+        loop {
+            match self.receive().await? {
+                FromCell::Read { index, offset, length } => {
+                    // The cell checked this for its guest; we check it for the cell.
+                    let input = inputs.get(index as usize).ok_or(CellError::Protocol)?;
+                    let end = offset.checked_add(u64::from(length)).ok_or(CellError::Protocol)?;
+                    if end > input.size || length as usize > wire::PAYLOAD_MAX {
+                        return Err(CellError::Protocol);
+                    }
+                    let bytes = broker.read(index, offset, length).await?;
+                    self.send(ToCell::Data(bytes)).await?;
+                }
+                FromCell::Result(bytes) => broker.write(bytes).await?,
+                FromCell::Progress(done) => broker.progress(done.min(10_000)),
+                FromCell::Done { rows, usage } => return Ok(Finished::Done { rows, usage }),
+                FromCell::Failed { kind, message } => return Ok(Finished::Failed { kind, message }),
+                FromCell::Ready => return Err(CellError::Protocol),
+            }
+        }
+    }
+
+    async fn send(&mut self, message: ToCell) -> Result<(), CellError> {
+        match self.socket.write_all(&message.encode()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.death().await),
+        }
+    }
+
+    async fn receive(&mut self) -> Result<FromCell, CellError> {
+        let mut header = [0; HEADER];
+        if self.socket.read_exact(&mut header).await.is_err() {
+            return Err(self.death().await);
+        }
+        let (kind, n) = wire::payload_length(header).ok_or(CellError::Protocol)?;
+        let mut payload = vec![0; n];
+        if self.socket.read_exact(&mut payload).await.is_err() {
+            return Err(self.death().await);
+        }
+        FromCell::decode(kind, payload).ok_or(CellError::Protocol)
+    }
+
+    /// What became of a process whose socket is gone, with the end of what it said.
+    async fn death(&mut self) -> CellError {
+        let mut said = vec![];
+        if let Some(stderr) = self.child.stderr.take() {
+            let _ = tokio::time::timeout(Duration::from_millis(200), stderr.take(2000).read_to_end(&mut said)).await;
+        }
+        let status = match tokio::time::timeout(Duration::from_millis(200), self.child.wait()).await {
+            Ok(Ok(status)) => status.to_string(),
+            _ => "no exit status".into(),
+        };
+        let said = String::from_utf8_lossy(&said);
+        CellError::Died([status.as_str(), said.trim()].join(" ").trim().to_string())
+    }
+}
+
+/// Cells of one image that are started ahead of need.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    ready: Arc<Mutex<mpsc::Receiver<Result<Cell, CellError>>>>,
+    image: Image,
+}
+
+impl Pool {
+    /// Keeps `ahead` cells ready for as long as the pool lives.
+    pub fn start(command: CellCommand, image: Image, ahead: usize) -> Self {
+        // One cell waits in the sender's hand, the others in the channel.
+        let (tx, rx) = mpsc::channel(ahead.saturating_sub(1).max(1));
+        let spawning = image.clone();
+        tokio::spawn(async move {
+            loop {
+                let cell = tokio::select! {
+                    cell = Cell::spawn(&command, &spawning) => cell,
+                    () = tx.closed() => break,
+                };
+                let failed = cell.is_err();
+                if tx.send(cell).await.is_err() {
+                    break;
+                }
+                if failed {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        });
+        Self { ready: Arc::new(Mutex::new(rx)), image }
+    }
+
+    /// The image that its cells run.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// A ready cell; another is started in its place.
+    ///
+    /// # Errors
+    /// Why the last one could not be started.
+    pub async fn take(&self) -> Result<Cell, CellError> {
+        let stopped = || CellError::Died("the pool has stopped".into());
+        self.ready.lock().await.recv().await.ok_or_else(stopped)?
+    }
+}
