@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use bao_tree::io::outboard::{EmptyOutboard, PreOrderOutboard};
+use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{CreateOutboard, DecodeResponseIter, encode_ranges, encode_ranges_validated};
 use bao_tree::io::{BaoContentItem, DecodeError, EncodeError, round_up_to_chunks};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
@@ -142,7 +142,6 @@ where
     let mut decoder = tokio::task::spawn_blocking(move || -> Result<(), BlobError> {
         let tree = BaoTree::new(size, BLOCK);
         let ranges = chunks(start, end);
-        let _ = EmptyOutboard { tree, root };
         for item in DecodeResponseIter::new(root, tree, Feed { rx, current: Bytes::new() }, &ranges) {
             match item.map_err(of_decode)? {
                 BaoContentItem::Leaf(leaf) => sink(leaf.offset, &leaf.data).map_err(BlobError::Io)?,

@@ -1,0 +1,29 @@
+//! Where the rooms meet: `core` decides, `net` moves bytes, `sandbox` runs engines, and this room drives them.
+//!
+//! [`Worker`] serves a donated machine; [`request`] runs one job on a grid; [`run_local`] runs the same job in the local
+//! sandbox alone. Both deliver to a [`Sink`], and both pin their inputs first ([`Inputs`]).
+
+mod cache;
+mod engine;
+mod inputs;
+mod key;
+mod local;
+mod paths;
+mod peer;
+mod policy;
+mod record;
+mod requester;
+mod runner;
+mod worker;
+
+pub use cache::{CacheError, InputCache};
+pub use engine::{EngineBinary, EngineError};
+pub use inputs::{InputArg, InputError, Inputs, PinnedInput};
+pub use key::{KeyError, load_key, load_or_create_key, new_key};
+pub use local::{LocalReport, run_local};
+pub use paths::{Paths, PathsError};
+pub use policy::{PolicyError, WorkerPolicy};
+pub use record::{JobRecord, Moment, PeerRecord, What};
+pub use requester::{Candidate, JobRequest, Notice, RequestError, Requester, Sink};
+pub use runner::{CellRunner, InputReader, Product, Reading, RunError, Runner, Work};
+pub use worker::{Worker, WorkerError, WorkerSetup};

@@ -1,0 +1,57 @@
+//! The same job in the local sandbox alone: no grid, no quorum.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use eider_protocol::{Outcome, Progress, Stage};
+use eider_sandbox::BrokerError;
+use tokio::sync::watch;
+
+use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work};
+use crate::{Inputs, Sink};
+
+/// How a local run ended.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct LocalReport {
+    /// The outcome, as a worker would commit to it.
+    pub outcome: Outcome,
+}
+
+/// Reads of the requester's own files.
+struct Files<'a>(&'a Inputs);
+
+impl InputReader for Files<'_> {
+    fn read(&self, index: u32, offset: u64, length: u32) -> Reading<'_> {
+        Box::pin(async move {
+            let input = &self.0.pinned()[index as usize];
+            let changed = || BrokerError::InputChanged(input.entry.table.clone(), input.path.display().to_string());
+            let mut bytes = vec![0; length as usize];
+            input.source.file.read_exact_at(&mut bytes, offset).map_err(|_| changed())?;
+            if !input.unchanged() {
+                return Err(changed());
+            }
+            Ok(bytes)
+        })
+    }
+}
+
+/// Runs a job here and writes its result to `sink`.
+///
+/// # Errors
+/// [`RunError`]; a failing query is an outcome and no error.
+pub async fn run_local(runner: &dyn Runner, work: Work, inputs: &Inputs, sink: &mut dyn Sink) -> Result<LocalReport, RunError> {
+    let (progress, _) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
+    let Product { outcome, result } = runner.run(work, &Files(inputs), progress).await?;
+    if let (Some(source), Outcome::Completed { length, .. }) = (result, &outcome) {
+        let mut offset = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while offset < *length {
+            let n = usize::try_from(*length - offset).unwrap_or(usize::MAX).min(buffer.len());
+            source.file.read_exact_at(&mut buffer[..n], offset)?;
+            sink.write_all(&buffer[..n])?;
+            offset += n as u64;
+        }
+        sink.flush().or_else(|e| if e.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(e) })?;
+    }
+    Ok(LocalReport { outcome })
+}

@@ -1,0 +1,105 @@
+//! `policies/worker.toml`: what a machine's owner gives.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use eider_core::Donation;
+use eider_protocol::DataClass;
+use serde::Deserialize;
+
+/// A worker's policy file. Every field has a default; unknown fields are refused.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerPolicy {
+    /// Address to listen on, UDP.
+    pub listen: SocketAddr,
+    /// Memory for all jobs together.
+    pub memory: ByteSize,
+    /// Jobs at a time.
+    pub jobs: u32,
+    /// Disk for cached inputs.
+    pub disk: ByteSize,
+    /// Largest result of one job.
+    pub result: ByteSize,
+    /// Longest that one job may run.
+    #[serde(with = "humantime_serde")]
+    pub run: Duration,
+    /// Data classes that are served.
+    pub classes: Vec<DataClass>,
+    /// Micro-credits asked for a job; 0 is a gift.
+    pub price: u64,
+    /// Serve metered jobs too (compiles a second image).
+    pub metered: bool,
+}
+
+impl Default for WorkerPolicy {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7440)),
+            memory: ByteSize::gib(4),
+            jobs: 2,
+            disk: ByteSize::gib(10),
+            result: ByteSize::gib(4),
+            run: Duration::from_secs(600),
+            classes: vec![DataClass::Public, DataClass::Internal],
+            price: 0,
+            metered: false,
+        }
+    }
+}
+
+/// Why a policy is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The file.
+    #[error("policy {0}: {1}")]
+    Io(PathBuf, std::io::Error),
+    /// What is in it, with line and column.
+    #[error("policy {0}: {1}")]
+    Parse(PathBuf, Box<toml::de::Error>),
+    /// A number that cannot be meant.
+    #[error("policy: {0}")]
+    Number(String),
+}
+
+impl WorkerPolicy {
+    /// Reads a policy file.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
+        let text = std::fs::read_to_string(path).map_err(|e| PolicyError::Io(path.to_owned(), e))?;
+        toml::from_str(&text).map_err(|e| PolicyError::Parse(path.to_owned(), Box::new(e)))
+    }
+
+    /// The donation that it describes.
+    ///
+    /// # Errors
+    /// [`PolicyError::Number`].
+    pub fn donation(&self) -> Result<Donation, PolicyError> {
+        let no = |text: &str| Err(PolicyError::Number(text.into()));
+        if self.jobs == 0 || self.jobs > 1024 {
+            return no("`jobs` must be 1 to 1024");
+        }
+        if self.memory < ByteSize::mib(256) {
+            return no("`memory` must be at least 256MiB: the engine alone takes 60 MB");
+        }
+        if self.classes.is_empty() {
+            return no("`classes` must name at least one data class");
+        }
+        if self.classes.contains(&DataClass::Sensitive) {
+            return no("`classes` cannot name `sensitive` yet: it needs proven hardware (attestation), which is not built");
+        }
+        Ok(Donation {
+            memory: self.memory.as_u64(),
+            jobs: self.jobs,
+            disk: self.disk.as_u64(),
+            result: self.result.as_u64(),
+            run_ms: u64::try_from(self.run.as_millis()).unwrap_or(u64::MAX),
+            classes: self.classes.clone(),
+            price: self.price,
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Running a job: a cell from the pool, its reads and its result.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Seek, Write};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use eider_net::{Source, file_outboard};
+use eider_protocol::{Dispatch, FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage};
+use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
+use tokio::sync::watch;
+
+/// A job that was dispatched.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Query, manifest, time, seed.
+    pub dispatch: Dispatch,
+    /// What it may use.
+    pub limits: Limits,
+    /// Which image runs it.
+    pub variant: Variant,
+}
+
+/// What a job made: an outcome, and the result's bytes if there are any.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The Arrow IPC stream.
+    pub result: Option<Source>,
+}
+
+/// Why a job has no outcome here. Never the query's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The cell.
+    #[error(transparent)]
+    Cell(#[from] CellError),
+    /// There is no image for the profile.
+    #[error("no {0} engine image is loaded")]
+    NoImage(Variant),
+    /// The result's file.
+    #[error("the result cannot be kept: {0}")]
+    Spool(#[from] io::Error),
+}
+
+/// A read under way.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BrokerError>> + Send + 'a>>;
+
+/// Where a job's input bytes come from.
+pub trait InputReader: Send + Sync {
+    /// Exactly `length` bytes of entry `index`; bounds are checked already.
+    fn read(&self, index: u32, offset: u64, length: u32) -> Reading<'_>;
+}
+
+/// Something that runs jobs. The worker's is [`CellRunner`].
+pub trait Runner: Send + Sync + 'static {
+    /// Runs a job; dropping the future ends it at once.
+    fn run<'a>(
+        &'a self,
+        work: Work,
+        inputs: &'a dyn InputReader,
+        progress: watch::Sender<Progress>,
+    ) -> Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>>;
+}
+
+/// Runs jobs in cells.
+#[derive(Debug)]
+pub struct CellRunner {
+    pools: HashMap<Variant, Pool>,
+    spool: PathBuf,
+}
+
+impl CellRunner {
+    /// Cells from `pools`; results are kept in unlinked files in `spool`.
+    pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>) -> Self {
+        Self { pools: pools.into_iter().map(|p| (p.image().variant(), p)).collect(), spool: spool.into() }
+    }
+
+    async fn run_in_cell(
+        &self,
+        work: Work,
+        inputs: &dyn InputReader,
+        progress: watch::Sender<Progress>,
+    ) -> Result<Product, RunError> {
+        let pool = self.pools.get(&work.variant).ok_or(RunError::NoImage(work.variant))?;
+        let cell = pool.take().await?;
+        let spool = tempfile::tempfile_in(&self.spool)?;
+        progress.send_modify(|p| p.stage = Stage::Running);
+        let mut broker = JobBroker { inputs, spool, written: 0, limit: work.limits.result, bytes_read: 0, reads: 0, progress };
+        match cell.run(job_spec(work), &mut broker).await? {
+            Finished::Failed { kind, message } => {
+                Ok(Product { outcome: Outcome::Failed { kind: failure_kind(kind), message: bounded(message) }, result: None })
+            }
+            Finished::Done { rows, usage } => {
+                let JobBroker { spool, written, bytes_read, reads, .. } = broker;
+                let metering = Metering { fuel: usage.fuel, bytes_read, reads, memory: usage.memory };
+                let result = hash_spool(spool, written).await?;
+                let root = Hash::from(result.outboard.root);
+                Ok(Product { outcome: Outcome::Completed { root, length: written, rows, metering }, result: Some(result) })
+            }
+        }
+    }
+}
+
+impl Runner for CellRunner {
+    fn run<'a>(
+        &'a self,
+        work: Work,
+        inputs: &'a dyn InputReader,
+        progress: watch::Sender<Progress>,
+    ) -> Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>> {
+        Box::pin(self.run_in_cell(work, inputs, progress))
+    }
+}
+
+/// The tree of a spooled result. Results of at most this size are hashed where we are: less than a thread's start.
+async fn hash_spool(mut spool: File, length: u64) -> io::Result<Source> {
+    const INLINE: u64 = 256 << 10;
+    let hash = move || {
+        spool.rewind()?;
+        let outboard = file_outboard(&mut spool, length)?;
+        Ok(Source { file: Arc::new(spool), outboard: Arc::new(outboard), checked: false })
+    };
+    if length <= INLINE {
+        return hash();
+    }
+    tokio::task::spawn_blocking(hash).await.map_err(io::Error::other)?
+}
+
+fn job_spec(work: Work) -> JobSpec {
+    let d = work.dispatch;
+    let input = |e: eider_protocol::InputEntry| Input { table: e.table, file: e.file, format: e.format.word().into(), size: e.size };
+    JobSpec {
+        sql: d.sql,
+        time_us: d.time_us,
+        seed: d.seed,
+        memory: work.limits.memory,
+        inputs: d.inputs.into_iter().map(input).collect(),
+    }
+}
+
+fn failure_kind(kind: FailKind) -> FailureKind {
+    match kind {
+        FailKind::Query => FailureKind::Query,
+        FailKind::Denied => FailureKind::Denied,
+        FailKind::Input => FailureKind::Input,
+        FailKind::Memory => FailureKind::Memory,
+        FailKind::Internal => FailureKind::Internal,
+        FailKind::Trap => FailureKind::Trap,
+    }
+}
+
+/// Cut at a character, so that every worker cuts alike.
+fn bounded(mut message: String) -> String {
+    if message.len() > Outcome::MESSAGE_MAX {
+        let end = (0..=Outcome::MESSAGE_MAX).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+        message.truncate(end);
+    }
+    message
+}
+
+struct JobBroker<'a> {
+    inputs: &'a dyn InputReader,
+    spool: File,
+    written: u64,
+    limit: u64,
+    bytes_read: u64,
+    reads: u64,
+    progress: watch::Sender<Progress>,
+}
+
+impl Broker for JobBroker<'_> {
+    async fn read(&mut self, index: u32, offset: u64, length: u32) -> Result<Vec<u8>, BrokerError> {
+        self.reads += 1;
+        self.bytes_read += u64::from(length);
+        let bytes = self.inputs.read(index, offset, length).await?;
+        self.progress.send_modify(|p| p.bytes_read = self.bytes_read);
+        Ok(bytes)
+    }
+
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), BrokerError> {
+        self.written += bytes.len() as u64;
+        if self.written > self.limit {
+            return Err(BrokerError::ResultTooLarge(self.limit));
+        }
+        // A write to the page cache: shorter than a hop to another thread, except when the disk is behind.
+        self.spool.write_all(&bytes).map_err(BrokerError::Spool)
+    }
+
+    fn progress(&mut self, done: u32) {
+        self.progress.send_modify(|p| p.done = done);
+    }
+}

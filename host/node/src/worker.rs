@@ -1,0 +1,461 @@
+//! A worker: answers Offers, runs what is dispatched to it, commits, delivers.
+//!
+//! One task per connection, one per stream. A job's state lives in its stream's task; what several streams of a job
+//! share (the committed result that a Verify stream opens) is in [`Committed`].
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use eider_core::{Admission, Donation};
+use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
+use eider_protocol::{
+    Bid, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer, OfferId, Outcome, Progress,
+    ResetCode, Settle, Signed, Stage, Verify, manifest_check, query_hash,
+};
+use eider_sandbox::{BrokerError, CellError, Variant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::{CacheError, Entry, InputCache};
+use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work};
+
+/// A stream whose first message does not come in this time is reset.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// A Bid is good for this long.
+const BID_VALID: Duration = Duration::from_secs(60);
+/// How often a running job says that it lives.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// A committed result is kept for this long without a word from its requester.
+const RESULT_KEPT: Duration = Duration::from_secs(600);
+/// Connections at a time; further ones are refused.
+const CONNECTIONS_MAX: usize = 1024;
+/// Job streams of one connection at a time.
+const STREAMS_MAX: usize = 64;
+/// Offset granularity of Verify.
+const GROUP: u64 = 16 << 10;
+
+/// What a worker needs.
+pub struct WorkerSetup {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it listens, UDP.
+    pub listen: SocketAddr,
+    /// What its owner gives.
+    pub donation: Donation,
+    /// The engine that it runs.
+    pub engine: Hash,
+    /// The profiles that it has images for.
+    pub variants: Vec<Variant>,
+    /// Where inputs are cached.
+    pub cache: PathBuf,
+    /// What runs jobs.
+    pub runner: Arc<dyn Runner>,
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its address.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// Its cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// Its socket.
+    #[error("socket: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A worker that is up.
+pub struct Worker {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    address: SocketAddr,
+}
+
+struct Shared {
+    identity: Identity,
+    endpoint: Endpoint,
+    admission: Mutex<Admission>,
+    runner: Arc<dyn Runner>,
+    cache: InputCache,
+    committed: Mutex<HashMap<OfferId, Committed>>,
+    shutdown: CancellationToken,
+}
+
+/// A result that a requester may open.
+struct Committed {
+    requester: NodeId,
+    root: Hash,
+    length: u64,
+    source: Source,
+}
+
+fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Worker {
+    /// Listens and serves until [`Worker::shutdown`].
+    ///
+    /// # Errors
+    /// [`WorkerError`].
+    pub fn start(setup: WorkerSetup) -> Result<Self, WorkerError> {
+        let endpoint = Endpoint::bind(setup.listen, &setup.identity)?;
+        let address = endpoint.local_addr()?;
+        let profiles = setup.variants.iter().map(|v| v.profile().to_string()).collect();
+        let cache = InputCache::open(&setup.cache, setup.donation.disk)?;
+        let shared = Arc::new(Shared {
+            identity: setup.identity,
+            endpoint,
+            admission: Mutex::new(Admission::new(setup.donation, setup.engine, profiles)),
+            runner: setup.runner,
+            cache,
+            committed: Mutex::default(),
+            shutdown: CancellationToken::new(),
+        });
+        let tasks = TaskTracker::new();
+        tasks.spawn(accept(shared.clone(), tasks.clone()));
+        Ok(Self { shared, tasks, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who it is.
+    pub fn node(&self) -> NodeId {
+        self.shared.identity.node_id()
+    }
+
+    /// Takes no more jobs, resets those that run, and waits until all is told and ended.
+    pub async fn shutdown(self) {
+        locked(&self.shared.admission).shut();
+        self.shared.shutdown.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await;
+        self.shared.endpoint.close(ResetCode::ShuttingDown, Duration::from_millis(500)).await;
+    }
+}
+
+async fn accept(shared: Arc<Shared>, tasks: TaskTracker) {
+    let connections = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let incoming = tokio::select! {
+            incoming = shared.endpoint.accept() => incoming,
+            () = shared.shutdown.cancelled() => return,
+        };
+        let Some(incoming) = incoming else { return };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let (shared, streams) = (shared.clone(), tasks.clone());
+        tasks.spawn(async move {
+            match Endpoint::finish(incoming).await {
+                Ok(connection) => serve_connection(&shared, &connection, &streams).await,
+                Err(e) => tracing::debug!("handshake failed: {e}"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_connection(shared: &Arc<Shared>, connection: &Connection, tasks: &TaskTracker) {
+    let requester = connection.node();
+    tracing::debug!(%requester, address = %connection.remote_address(), "connected");
+    let streams = Arc::new(tokio::sync::Semaphore::new(STREAMS_MAX));
+    loop {
+        let stream = tokio::select! {
+            stream = connection.accept() => stream,
+            () = shared.shutdown.cancelled() => return,
+        };
+        let Ok(mut stream) = stream else { break };
+        let Ok(permit) = streams.clone().try_acquire_owned() else {
+            stream.reset(ResetCode::TooMany);
+            continue;
+        };
+        let (shared, connection) = (shared.clone(), connection.clone());
+        tasks.spawn(async move {
+            if let Err(code) = serve_stream(&shared, &connection, &mut stream).await {
+                tracing::debug!(requester = %connection.node(), "stream reset: {code}");
+                stream.reset(code);
+            }
+            drop(permit);
+        });
+    }
+    locked(&shared.committed).retain(|_, c| c.requester != requester);
+}
+
+/// The code to answer an error with.
+fn code_of(e: &StreamError) -> ResetCode {
+    e.reset_code().unwrap_or(ResetCode::Cancelled)
+}
+
+async fn serve_stream(shared: &Shared, connection: &Connection, stream: &mut JobStream) -> Result<(), ResetCode> {
+    let first = tokio::time::timeout(FIRST_MESSAGE, stream.receiver.expect()).await.map_err(|_| ResetCode::Stalled)?;
+    let first = first.map_err(|e| code_of(&e))?;
+    match first.kind {
+        Kind::Offer => JobTask { shared, connection, stream }.run(&first).await,
+        Kind::Verify => deliver(shared, connection, stream, &first).await,
+        _ => Err(ResetCode::Unexpected),
+    }
+}
+
+/// A Verify stream: the result's bytes, from where the requester has them.
+async fn deliver(shared: &Shared, connection: &Connection, stream: &mut JobStream, first: &Incoming) -> Result<(), ResetCode> {
+    let verify = first.open::<Verify>(connection.node()).map_err(|e| code_of(&e))?;
+    let verify = verify.message();
+    let (source, length) = {
+        let committed = locked(&shared.committed);
+        let c = committed.get(&verify.offer).filter(|c| c.requester == connection.node()).ok_or(ResetCode::WrongPeer)?;
+        if verify.root != c.root || verify.offset > c.length || !verify.offset.is_multiple_of(GROUP) {
+            return Err(ResetCode::Malformed);
+        }
+        (c.source.clone(), c.length)
+    };
+    match eider_net::send(&mut stream.sender, source, verify.offset, length).await {
+        Ok(()) => {
+            stream.sender.finish();
+            stream.sender.delivered().await;
+            Ok(())
+        }
+        Err(BlobError::Stream(e)) => Err(code_of(&e)),
+        Err(e) => {
+            tracing::error!(job = %verify.offer, "a result cannot be delivered: {e}");
+            Err(ResetCode::CellFailed)
+        }
+    }
+}
+
+struct JobTask<'a> {
+    shared: &'a Shared,
+    connection: &'a Connection,
+    stream: &'a mut JobStream,
+}
+
+/// Gives back what a job held, however it ends.
+struct Leased<'a>(&'a Shared, OfferId);
+
+impl Drop for Leased<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.admission).release(&self.1);
+        locked(&self.0.committed).remove(&self.1);
+    }
+}
+
+impl JobTask<'_> {
+    async fn run(&mut self, first: &Incoming) -> Result<(), ResetCode> {
+        let requester = self.connection.node();
+        let offer = first.open::<Offer>(requester).map_err(|e| code_of(&e))?;
+        if offer.message().requester != requester {
+            return Err(ResetCode::WrongPeer);
+        }
+        let id = OfferId::from_bytes(*offer.body_hash().as_bytes());
+        let answer = locked(&self.shared.admission).consider(offer.message());
+        let declined = answer.is_err();
+        self.send(Bid { offer: id, answer }).await?;
+        if declined {
+            self.stream.sender.finish();
+            self.stream.sender.delivered().await;
+            return Ok(());
+        }
+        let dispatch = self.expect_dispatch(id, offer.message()).await?;
+        let admitted = locked(&self.shared.admission).admit(id, offer.message());
+        admitted.map_err(|decline: Decline| {
+            tracing::info!(job = %id, "capacity was taken meanwhile: {}", decline.detail);
+            ResetCode::OverCapacity
+        })?;
+        let leased = Leased(self.shared, id);
+        let started = std::time::Instant::now();
+        let product = self.execute(id, offer.message(), dispatch).await?;
+        tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
+        self.commit_and_settle(id, product).await?;
+        drop(leased);
+        Ok(())
+    }
+
+    async fn send<T: eider_protocol::Body>(&mut self, message: T) -> Result<(), ResetCode> {
+        let signed = Signed::sign(&self.shared.identity, message);
+        self.stream.sender.send(&signed).await.map_err(|e| code_of(&e))
+    }
+
+    async fn expect_dispatch(&mut self, id: OfferId, offer: &Offer) -> Result<Dispatch, ResetCode> {
+        let frame = tokio::select! {
+            frame = tokio::time::timeout(BID_VALID, self.stream.receiver.expect()) => frame,
+            () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
+        };
+        let frame = frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))?;
+        let dispatch = frame.open::<Dispatch>(self.connection.node()).map_err(|e| code_of(&e))?;
+        let d = dispatch.message();
+        if d.offer != id || d.worker != self.shared.identity.node_id() {
+            return Err(ResetCode::WrongPeer);
+        }
+        let bytes = d.inputs.iter().try_fold(0u64, |sum, e| sum.checked_add(e.size));
+        let same = query_hash(&d.sql) == offer.query
+            && d.inputs.len() as u64 == u64::from(offer.inputs.count)
+            && bytes == Some(offer.inputs.bytes);
+        if !same {
+            return Err(ResetCode::QueryMismatch);
+        }
+        manifest_check(&d.inputs).map_err(|_| ResetCode::Malformed)?;
+        Ok(d.clone())
+    }
+
+    /// Runs the job while saying that it lives; ends it when the requester resets, time is up, or the node goes down.
+    async fn execute(&mut self, id: OfferId, offer: &Offer, dispatch: Dispatch) -> Result<Product, ResetCode> {
+        let variant = Variant::of_profile(&offer.profile).ok_or(ResetCode::Malformed)?;
+        let inputs = RemoteInputs::new(self.shared, self.connection, id, &dispatch.inputs).map_err(|e| {
+            tracing::warn!(job = %id, "{e}");
+            ResetCode::InputUnavailable
+        })?;
+        let (progress, mut watched) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
+        let work = Work { dispatch, limits: offer.limits, variant };
+        let mut running = self.shared.runner.run(work, &inputs, progress);
+        let limit = tokio::time::sleep(Duration::from_millis(offer.limits.run_ms));
+        tokio::pin!(limit);
+        let mut ticker = tokio::time::interval(PROGRESS_EVERY);
+        ticker.tick().await;
+        let (receiver, sender) = (&mut self.stream.receiver, &mut self.stream.sender);
+        let said = receiver.frame();
+        tokio::pin!(said);
+        loop {
+            tokio::select! {
+                product = &mut running => return product.map_err(|e| run_error(id, &e)),
+                word = &mut said => return Err(match word {
+                    Ok(Some(_)) => ResetCode::Unexpected,
+                    Ok(None) => ResetCode::Cancelled,
+                    Err(e) => code_of(&e),
+                }),
+                () = &mut limit => return Err(ResetCode::TimeLimit),
+                () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
+                _ = ticker.tick() => {
+                    let now = *watched.borrow_and_update();
+                    sender.frame(Kind::Progress, &now.to_payload()).await.map_err(|e| code_of(&e))?;
+                }
+            }
+        }
+    }
+
+    async fn commit_and_settle(&mut self, id: OfferId, product: Product) -> Result<(), ResetCode> {
+        let requester = self.connection.node();
+        let digest = product.outcome.digest();
+        if let (Outcome::Completed { root, length, .. }, Some(source)) = (&product.outcome, product.result) {
+            let result = Committed { requester, root: *root, length: *length, source };
+            locked(&self.shared.committed).insert(id, result);
+        }
+        self.send(Commit { offer: id, outcome: product.outcome }).await?;
+        let frame = tokio::select! {
+            frame = tokio::time::timeout(RESULT_KEPT, self.stream.receiver.expect()) => frame,
+            () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
+        };
+        let frame = frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))?;
+        let settle = frame.open::<Settle>(requester).map_err(|e| code_of(&e))?;
+        let settle = settle.message().clone();
+        if settle.offer != id || settle.worker != self.shared.identity.node_id() || settle.digest != digest {
+            return Err(ResetCode::Malformed);
+        }
+        tracing::info!(job = %id, verdict = ?settle.verdict, "settled");
+        self.send(settle).await?;
+        self.stream.sender.finish();
+        self.stream.sender.delivered().await;
+        Ok(())
+    }
+}
+
+fn outcome_word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Completed { root, rows, .. } => format!("{rows} rows, root {}", root.short()),
+        Outcome::Failed { kind, .. } => kind.to_string(),
+    }
+}
+
+fn run_error(id: OfferId, e: &RunError) -> ResetCode {
+    tracing::warn!(job = %id, "no outcome: {e}");
+    match e {
+        RunError::Cell(CellError::Broker(BrokerError::InputUnavailable(..))) => ResetCode::InputUnavailable,
+        RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
+        RunError::Cell(CellError::Broker(BrokerError::ResultTooLarge(_))) => ResetCode::ResultTooLarge,
+        RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::ResultTooLarge,
+        RunError::Cell(_) | RunError::NoImage(_) => ResetCode::CellFailed,
+    }
+}
+
+/// Inputs that the requester serves, through the cache.
+struct RemoteInputs<'a> {
+    cache: &'a InputCache,
+    connection: &'a Connection,
+    offer: OfferId,
+    entries: Vec<InputEntry>,
+    cached: Vec<Arc<Entry>>,
+}
+
+impl InputReader for RemoteInputs<'_> {
+    fn read(&self, index: u32, offset: u64, length: u32) -> Reading<'_> {
+        Box::pin(self.read_range(index, offset, length))
+    }
+}
+
+impl<'a> RemoteInputs<'a> {
+    fn new(shared: &'a Shared, connection: &'a Connection, offer: OfferId, entries: &[InputEntry]) -> Result<Self, CacheError> {
+        let cached = entries.iter().map(|e| shared.cache.entry(e.hash, e.size)).collect::<Result<_, _>>()?;
+        Ok(Self { cache: &shared.cache, connection, offer, entries: entries.to_vec(), cached })
+    }
+
+    async fn read_range(&self, index: u32, offset: u64, length: u32) -> Result<Vec<u8>, BrokerError> {
+        let (info, entry) = (&self.entries[index as usize], &self.cached[index as usize]);
+        let end = offset + u64::from(length);
+        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
+        if length > 0 && entry.missing(offset, end).is_some() {
+            let _alone = entry.fetching.lock().await;
+            while let Some((start, stop)) = entry.missing(offset, end) {
+                self.fetch(index, entry, start, stop).await?;
+            }
+        }
+        let entry = entry.clone();
+        let read = tokio::task::spawn_blocking(move || entry.read(offset, length as usize)).await;
+        read.map_err(|e| unavailable(e.to_string()))?.map_err(|e| unavailable(e.to_string()))
+    }
+
+    /// Fetches missing spans, once more if the stream breaks while the connection stands.
+    async fn fetch(&self, index: u32, entry: &Arc<Entry>, start: u64, end: u64) -> Result<(), BrokerError> {
+        let info = &self.entries[index as usize];
+        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
+        self.cache.reserve(end - start).map_err(|e| unavailable(e.to_string()))?;
+        let mut result = self.fetch_once(index, entry, start, end).await;
+        if matches!(result, Err(BlobError::Stream(StreamError::Ended))) {
+            result = self.fetch_once(index, entry, start, end).await;
+        }
+        match result {
+            Ok(()) => {
+                self.cache.filled(info.hash, entry, start, end);
+                Ok(())
+            }
+            Err(e) => {
+                self.cache.unreserve(end - start);
+                Err(match e {
+                    BlobError::Stream(StreamError::Reset(ResetCode::InputChanged)) => {
+                        BrokerError::InputChanged(info.table.clone(), "the requester's file is no longer what it pinned".into())
+                    }
+                    e => unavailable(e.to_string()),
+                })
+            }
+        }
+    }
+
+    async fn fetch_once(&self, index: u32, entry: &Arc<Entry>, start: u64, end: u64) -> Result<(), BlobError> {
+        let info = &self.entries[index as usize];
+        let mut stream = self.connection.open().await?;
+        let fetch = Fetch { offer: self.offer, index, start, end };
+        stream.sender.frame(Kind::Fetch, &fetch.to_payload()).await?;
+        stream.sender.finish();
+        let entry = entry.clone();
+        let sink = move |offset: u64, bytes: &[u8]| entry.write(offset, bytes);
+        eider_net::receive(&mut stream.receiver, info.hash.into(), info.size, (start, end), sink).await
+    }
+}
