@@ -19,6 +19,8 @@ pub struct WorkerPolicy {
     pub memory: ByteSize,
     /// Jobs at a time.
     pub jobs: u32,
+    /// Processor threads, all unless said. A job runs on one, so no more jobs than this run at a time.
+    pub threads: Option<u32>,
     /// Disk for cached inputs.
     pub disk: ByteSize,
     /// Largest result of one job.
@@ -40,6 +42,7 @@ impl Default for WorkerPolicy {
             listen: SocketAddr::from(([127, 0, 0, 1], 7440)),
             memory: ByteSize::gib(4),
             jobs: 2,
+            threads: None,
             disk: ByteSize::gib(10),
             result: ByteSize::gib(4),
             run: Duration::from_secs(600),
@@ -83,6 +86,9 @@ impl WorkerPolicy {
         if self.jobs == 0 || self.jobs > 1024 {
             return no("`jobs` must be 1 to 1024");
         }
+        if self.threads == Some(0) {
+            return no("`threads` must be at least 1");
+        }
         if self.memory < ByteSize::mib(256) {
             return no("`memory` must be at least 256MiB: the engine alone takes 60 MB");
         }
@@ -94,7 +100,7 @@ impl WorkerPolicy {
         }
         Ok(Donation {
             memory: self.memory.as_u64(),
-            jobs: self.jobs,
+            jobs: self.jobs.min(self.threads.unwrap_or(u32::MAX)),
             disk: self.disk.as_u64(),
             result: self.result.as_u64(),
             run_ms: u64::try_from(self.run.as_millis()).unwrap_or(u64::MAX),

@@ -1,0 +1,131 @@
+//! The options that `query` and `run` share.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use eider_node::{InputArg, Inputs};
+use eider_protocol::Limits;
+use eider_sandbox::Variant;
+
+use crate::output::OutputFormat;
+use crate::setup;
+
+/// Largest query, bytes: leaves room for the manifest in a Dispatch.
+const SQL_MAX: u64 = 1 << 20;
+/// WebAssembly's address space, less the page that no memory can have.
+const MEMORY_MAX: u64 = (4 << 30) - (64 << 10);
+
+#[derive(clap::Args)]
+pub(crate) struct JobArgs {
+    /// The query. With `-f` it is read from a file instead.
+    #[arg(value_name = "SQL", required_unless_present = "file")]
+    sql: Option<String>,
+    /// Read the query from a file, `-` for standard input.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
+    file: Option<PathBuf>,
+    /// A table: a file or a glob of files of one format (parquet, csv, json; also .gz and .zst). Repeat for more.
+    #[arg(short, long = "input", value_name = "NAME=PATH")]
+    inputs: Vec<InputArg>,
+    /// Write the result here instead of to standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Form of the result; a table on a terminal and csv elsewhere unless said.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<OutputFormat>,
+    /// Memory that the query may use. Part of the job: it can change whether a query fits, never its rows.
+    #[arg(long, default_value = "2GiB")]
+    memory: ByteSize,
+    /// Largest result.
+    #[arg(long, default_value = "4GiB")]
+    max_result: ByteSize,
+    /// The job ends by then.
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Duration,
+    /// Count fuel: a deterministic measure of the work, at about a third more time.
+    #[arg(long)]
+    pub(crate) metered: bool,
+    /// What `now()` answers, as 2026-01-31T12:00:00Z; the present unless said.
+    #[arg(long, value_parser = humantime::parse_rfc3339)]
+    time: Option<SystemTime>,
+    /// What `random()` and `uuid()` are seeded with: 64 hexadecimal digits; fresh ones unless said.
+    #[arg(long)]
+    seed: Option<String>,
+    /// Another engine: a component file, as `eider engine inspect` shows it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) engine: Option<PathBuf>,
+}
+
+impl JobArgs {
+    pub(crate) fn sql(&self) -> Result<String> {
+        let sql = match (&self.sql, &self.file) {
+            (Some(sql), _) => sql.clone(),
+            (None, Some(path)) => {
+                let mut text = String::new();
+                let reader: Box<dyn Read> = if path.as_os_str() == "-" {
+                    Box::new(std::io::stdin())
+                } else {
+                    Box::new(std::fs::File::open(path).with_context(|| format!("query file {}", path.display()))?)
+                };
+                reader.take(SQL_MAX + 1).read_to_string(&mut text).with_context(|| format!("query file {}", path.display()))?;
+                text
+            }
+            (None, None) => bail!("there is no query"),
+        };
+        if sql.len() as u64 > SQL_MAX {
+            bail!("the query has more than {SQL_MAX} bytes");
+        }
+        if sql.trim().is_empty() {
+            bail!("the query is empty");
+        }
+        Ok(sql)
+    }
+
+    /// Resolves and hashes the inputs, with a sign of life when that takes time.
+    pub(crate) async fn pin(&self) -> Result<Inputs> {
+        const SHOW: u64 = 256 << 20;
+        let args = self.inputs.clone();
+        let pin = move || {
+            let mut shown = None;
+            let pinned = Inputs::pin(&args, |path, size| {
+                if size > SHOW && shown.is_none() {
+                    shown = Some(setup::busy(&format!("hashing {} ({})", path.display(), ByteSize(size))));
+                }
+            });
+            if let Some(bar) = shown {
+                bar.finish_and_clear();
+            }
+            pinned
+        };
+        Ok(tokio::task::spawn_blocking(pin).await??)
+    }
+
+    pub(crate) fn limits(&self) -> Result<Limits> {
+        let memory = self.memory.as_u64();
+        if !(64 << 20..=4 << 30).contains(&memory) {
+            bail!("--memory {}: a query can have 64MiB to 4GiB", self.memory);
+        }
+        let run_ms = u64::try_from(self.deadline.as_millis())?;
+        Ok(Limits { memory: memory.min(MEMORY_MAX), result: self.max_result.as_u64(), run_ms })
+    }
+
+    pub(crate) fn variant(&self) -> Variant {
+        if self.metered { Variant::Metered } else { Variant::Plain }
+    }
+
+    pub(crate) fn time_us(&self) -> Result<i64> {
+        let time = self.time.unwrap_or_else(SystemTime::now);
+        Ok(i64::try_from(time.duration_since(UNIX_EPOCH).context("--time is before 1970")?.as_micros())?)
+    }
+
+    pub(crate) fn seed(&self) -> Result<[u8; 32]> {
+        let mut seed = [0; 32];
+        match &self.seed {
+            Some(text) => hex::decode_to_slice(text, &mut seed).context("--seed must be 64 hexadecimal digits")?,
+            None => getrandom::fill(&mut seed).context("the operating system gives no randomness")?,
+        }
+        Ok(seed)
+    }
+}

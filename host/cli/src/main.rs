@@ -1,0 +1,102 @@
+//! The `eider` program: command lines in, exit codes out. All that lasts is in `eider-node`.
+
+mod cell;
+mod engine;
+mod grid;
+mod job;
+mod key;
+mod output;
+mod query;
+mod run;
+mod setup;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// SQL over files, run by sandboxed workers on machines that nobody has to trust.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = "\
+Exit codes: 0 done, 1 the query failed, 2 wrong usage, 3 no verified result, 130 interrupted.
+Files: EIDER_HOME (keys, default ~/.local/share/eider), EIDER_CACHE (compiled engines, default ~/.cache/eider).")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// More on standard error: -v info, -vv debug. EIDER_LOG takes a tracing filter.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Form of the log lines.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run SQL on a grid of workers, and take only what a quorum of them agrees on.
+    Query(query::QueryArgs),
+    /// Run SQL in the local sandbox alone: same engine, same result, no quorum.
+    Run(run::RunArgs),
+    /// Donate this machine: run jobs for others, in sandboxes.
+    Worker(worker::WorkerArgs),
+    /// A development grid: N workers on loopback, with identities that stay.
+    Up(grid::UpArgs),
+    /// This node's key.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Query engines: what they are and what they may touch.
+    #[command(subcommand)]
+    Engine(engine::EngineCommand),
+    /// One job's process; started by workers, not by people.
+    #[command(hide = true)]
+    Cell(cell::CellArgs),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log(args.verbose, args.log_format);
+    // A cell has no use for an async runtime, nor for its threads.
+    if let Command::Cell(args) = args.command {
+        return cell::cell(&args);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&e.into()),
+    };
+    let result = runtime.block_on(async {
+        match args.command {
+            Command::Query(args) => query::query(args).await,
+            Command::Run(args) => run::run(args).await,
+            Command::Worker(args) => worker::worker(args).await,
+            Command::Up(args) => grid::up(args).await,
+            Command::Key(command) => key::key(&command),
+            Command::Engine(command) => engine::engine(command).await,
+            Command::Cell(_) => Ok(ExitCode::FAILURE),
+        }
+    });
+    // Blocking reads of a dropped job must not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    result.unwrap_or_else(|e| fail(&e))
+}
+
+fn fail(e: &anyhow::Error) -> ExitCode {
+    eprintln!("eider: {e:#}");
+    ExitCode::from(2)
+}
+
+fn log(verbose: u8, format: LogFormat) {
+    let default = ["warn", "info", "debug,quinn=info,quinn_proto=info"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_env("EIDER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

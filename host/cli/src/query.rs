@@ -1,0 +1,217 @@
+//! `eider query`: a job on a grid.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use clap::ValueEnum;
+use eider_core::{Plan, Preference};
+use eider_node::{Candidate, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
+use eider_protocol::{DataClass, Outcome};
+use tokio::sync::watch;
+
+use crate::job::JobArgs;
+use crate::output::{Output, SharedOutput};
+use crate::setup;
+
+/// Largest peers file, bytes.
+const PEERS_MAX: u64 = 1 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    job: JobArgs,
+    /// A worker that may be asked: HOST:PORT, or HOST:PORT#NODE_ID to accept only that node. Repeat for more.
+    #[arg(short, long = "worker", value_name = "ADDR")]
+    workers: Vec<Candidate>,
+    /// A file with one worker a line. Without workers, the grid that `eider up` runs is asked.
+    #[arg(long, env = "EIDER_PEERS", value_name = "FILE")]
+    peers: Option<PathBuf>,
+    /// How many workers run the query.
+    #[arg(short, long, default_value_t = 3)]
+    k: usize,
+    /// How many of them must agree; a majority of k unless said.
+    #[arg(short, long)]
+    quorum: Option<usize>,
+    /// Class of the data: decides which workers may see it.
+    #[arg(long, value_enum, default_value = "public")]
+    class: Class,
+    /// Which bids are taken first.
+    #[arg(long, value_enum, default_value = "fast")]
+    prefer: Prefer,
+    /// Most that a worker may ask, in micro-credits.
+    #[arg(long, default_value_t = 0)]
+    max_price: u64,
+    /// A worker that shows no sign of life for this long is replaced.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    stall: Duration,
+    /// Write the verification record as JSON, to standard error or to a file.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", require_equals = true)]
+    explain: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Class {
+    Public,
+    Internal,
+    Sensitive,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Prefer {
+    Fast,
+    Cheap,
+}
+
+pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
+    let sql = args.job.sql()?;
+    let candidates = candidates(&args)?;
+    let class = match args.class {
+        Class::Public => DataClass::Public,
+        Class::Internal => DataClass::Internal,
+        Class::Sensitive => bail!("sensitive data needs workers with proven hardware (attestation), which is not built yet"),
+    };
+    let plan = Plan {
+        k: args.k,
+        quorum: args.quorum.unwrap_or(args.k / 2 + 1),
+        prefer: match args.prefer {
+            Prefer::Fast => Preference::Fast,
+            Prefer::Cheap => Preference::Cheap,
+        },
+        max_price: args.max_price,
+        stall_ms: u64::try_from(args.stall.as_millis())?,
+        deadline_ms: u64::try_from(args.job.deadline.as_millis())?,
+        ..Plan::default()
+    };
+    plan.check()?;
+    let inputs = args.job.pin().await?;
+    let stop = setup::stop_signal()?;
+    let output = Arc::new(Mutex::new(Output::open(args.job.format, args.job.output.as_deref())?));
+    let request = JobRequest {
+        sql,
+        inputs,
+        candidates,
+        plan,
+        engine: setup::engine(args.job.engine.as_ref())?.hash,
+        variant: args.job.variant(),
+        class,
+        limits: args.job.limits()?,
+        time_us: args.job.time_us()?,
+        seed: args.job.seed()?,
+    };
+    let requester = Requester::new(setup::identity(&Paths::from_env()?.key())?);
+    let sink: Box<dyn Sink> = Box::new(SharedOutput(output.clone()));
+    let (notices, watched) = watch::channel(Notice::default());
+    let bar = tokio::spawn(show_progress(watched, plan.quorum));
+    let record = requester.request(request, Arc::new(Mutex::new(sink)), notices, stop).await;
+    let _ = bar.await;
+    let code = match record {
+        Ok(record) => {
+            if record.end == "verified" {
+                finish(&output)?;
+            }
+            report(&record, args.explain.as_deref())?
+        }
+        // Whoever read our output has enough.
+        Err(RequestError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => return Err(e.into()),
+    };
+    requester.close().await;
+    Ok(code)
+}
+
+/// Ends the output; a reader that is gone is none of our business.
+pub(crate) fn finish(output: &Mutex<Output>) -> Result<()> {
+    let Ok(mut output) = output.lock() else { bail!("the output broke") };
+    match output.finish() {
+        Err(e) if e.root_cause().downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => Ok(()),
+        done => done,
+    }
+}
+
+fn candidates(args: &QueryArgs) -> Result<Vec<Candidate>> {
+    let mut found = args.workers.clone();
+    let file = match (&args.peers, found.is_empty()) {
+        (Some(path), _) => Some(path.clone()),
+        (None, true) => Some(crate::grid::peers_file(&Paths::from_env()?)).filter(|p| p.exists()),
+        (None, false) => None,
+    };
+    if let Some(path) = file {
+        let text = read_bounded(&path).with_context(|| format!("peers file {}", path.display()))?;
+        for (n, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            found.push(line.parse().map_err(|e| anyhow::anyhow!("{}:{}: {e}", path.display(), n + 1))?);
+        }
+    }
+    if found.is_empty() {
+        bail!("no workers to ask: name some with --worker HOST:PORT or --peers FILE, or start a grid on this machine with `eider up`");
+    }
+    Ok(found)
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    if std::fs::metadata(path)?.len() > PEERS_MAX {
+        return Err(io::Error::other("larger than 1 MiB"));
+    }
+    std::fs::read_to_string(path)
+}
+
+async fn show_progress(mut watched: watch::Receiver<Notice>, quorum: usize) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let bar = setup::busy("asking workers");
+    while watched.changed().await.is_ok() {
+        let n = watched.borrow_and_update().clone();
+        bar.set_message(match n.delivered {
+            Some((done, all)) => format!("delivering: {} of {} verified", ByteSize(done), ByteSize(all)),
+            None => format!("{} bids, {} running, {} of {quorum} commits", n.bids, n.running, n.commits),
+        });
+    }
+    bar.finish_and_clear();
+}
+
+fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
+    if let Some(path) = explain {
+        let json = serde_json::to_string_pretty(record)?;
+        if path.as_os_str() == "-" {
+            eprintln!("{json}");
+        } else {
+            std::fs::write(path, json).with_context(|| format!("record {}", path.display()))?;
+        }
+    }
+    let took = record.timeline.last().map_or(0.0, |m| m.ms);
+    for peer in record.peers.iter().filter(|p| p.at_fault) {
+        eprintln!("{} ({}): {}", peer.address, peer.node.map_or_else(|| "unknown".into(), |n| n.short()), peer.fate);
+    }
+    Ok(match (record.end.as_str(), &record.outcome) {
+        ("verified", Some(Outcome::Completed { rows, length, .. })) => {
+            let by = record.deliverer.map(|n| n.short()).unwrap_or_default();
+            eprintln!("{rows} rows, {}, {took:.0} ms: {}; delivered by {by}", ByteSize(*length), record.reason);
+            ExitCode::SUCCESS
+        }
+        ("job-failed", Some(Outcome::Failed { .. })) => {
+            eprintln!("eider: {}", record.reason);
+            ExitCode::from(1)
+        }
+        ("cancelled", _) => {
+            eprintln!("eider: cancelled");
+            ExitCode::from(130)
+        }
+        (end, _) => {
+            eprintln!("eider: {end}: {}", record.reason);
+            for peer in &record.peers {
+                let node = peer.node.map(|n| format!(" ({})", n.short())).unwrap_or_default();
+                eprintln!("  {}{node}: {}", peer.address, peer.fate);
+            }
+            ExitCode::from(if end == "input-failed" { 1 } else { 3 })
+        }
+    })
+}

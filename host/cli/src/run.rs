@@ -1,0 +1,71 @@
+//! `eider run`: the same job in the local sandbox alone.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Result, bail};
+use eider_node::{Paths, RunError, Work, run_local};
+use eider_protocol::{Dispatch, NodeId, OfferId, Outcome};
+use eider_sandbox::{BrokerError, CellError};
+
+use crate::job::JobArgs;
+use crate::output::{Output, SharedOutput};
+use crate::{query, setup};
+
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
+    let args = args.job;
+    let sql = args.sql()?;
+    let engine = setup::engine(args.engine.as_ref())?;
+    let stop = setup::stop_signal()?;
+    let image = setup::image(&Paths::from_env()?, &engine, args.variant()).await?;
+    let runner = setup::runner(vec![image], 1)?;
+    let inputs = args.pin().await?;
+    let nobody = [0; 32];
+    let dispatch = Dispatch {
+        offer: OfferId::from_bytes(nobody),
+        worker: NodeId::from_bytes(nobody),
+        sql,
+        inputs: inputs.entries(),
+        time_us: args.time_us()?,
+        seed: args.seed()?,
+    };
+    let work = Work { dispatch, limits: args.limits()?, variant: args.variant() };
+    let output = Arc::new(Mutex::new(Output::open(args.format, args.output.as_deref())?));
+    let mut sink = SharedOutput(output.clone());
+    let started = std::time::Instant::now();
+    let ran = tokio::select! {
+        ran = run_local(&runner, work, &inputs, &mut sink) => ran,
+        () = stop.cancelled() => {
+            eprintln!("eider: cancelled");
+            return Ok(ExitCode::from(130));
+        }
+        () = tokio::time::sleep(args.deadline) => bail!("the deadline of {} passed", humantime::format_duration(args.deadline)),
+    };
+    match ran {
+        Ok(report) => match report.outcome {
+            Outcome::Completed { rows, length, .. } => {
+                query::finish(&output)?;
+                let took = started.elapsed().as_millis();
+                eprintln!("{rows} rows, {}, {took} ms in the local sandbox", bytesize::ByteSize(length));
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Failed { kind, message } => {
+                eprintln!("eider: {kind}.\n{message}");
+                Ok(ExitCode::from(1))
+            }
+        },
+        Err(RunError::Spool(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(RunError::Cell(CellError::Broker(e @ BrokerError::InputChanged(..)))) => {
+            eprintln!("eider: {e}");
+            Ok(ExitCode::from(1))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
