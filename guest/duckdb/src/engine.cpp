@@ -83,10 +83,14 @@ struct Failure {
 
 [[noreturn]] void Throw(const ErrorData &error, optional_idx kind = optional_idx()) {
 	query_engine_failure_kind_t k = QUERY_ENGINE_FAILURE_KIND_QUERY;
+	string note;
 	switch (error.Type()) {
-	case ExceptionType::PERMISSION:
 	case ExceptionType::MISSING_EXTENSION:
 	case ExceptionType::AUTOLOAD:
+		note = "\nThe sandbox has no network, and installs and loads no extensions.";
+		k = QUERY_ENGINE_FAILURE_KIND_DENIED;
+		break;
+	case ExceptionType::PERMISSION:
 		k = QUERY_ENGINE_FAILURE_KIND_DENIED;
 		break;
 	case ExceptionType::OUT_OF_MEMORY:
@@ -104,12 +108,13 @@ struct Failure {
 	default:
 		if (StringUtil::Contains(error.Message(), "configuration has been locked")) {
 			k = QUERY_ENGINE_FAILURE_KIND_DENIED;
+			note = "\nThe job's profile fixes all settings, so that every worker gets the same result.";
 		}
 		if (kind.IsValid()) {
 			k = (query_engine_failure_kind_t)kind.GetIndex();
 		}
 	}
-	throw Failure {k, error.Message()};
+	throw Failure {k, error.Message() + note};
 }
 
 void Execute(const string &sql, optional_idx kind = optional_idx()) {
@@ -153,8 +158,11 @@ LogicalType ExportedType(const LogicalType &type) {
 	case LogicalTypeId::TIME_TZ:
 	case LogicalTypeId::BIT:
 	case LogicalTypeId::BIGNUM:
+	case LogicalTypeId::GEOMETRY:
 	case LogicalTypeId::VARIANT:
 		return LogicalType::VARCHAR;
+	case LogicalTypeId::SQLNULL:
+		return LogicalType::INTEGER;
 	case LogicalTypeId::LIST:
 		return LogicalType::LIST(ExportedType(ListType::GetChildType(type)));
 	case LogicalTypeId::ARRAY:
@@ -315,6 +323,13 @@ uint64_t Run(const string &sql, int64_t time_us, const uint8_t seed[32], uint64_
 		throw Failure {QUERY_ENGINE_FAILURE_KIND_QUERY, "there is no statement in the query"};
 	}
 	uint64_t rows = 0;
+	for (auto &statement : statements) {
+		if (statement->type == StatementType::LOAD_STATEMENT) {
+			throw Failure {QUERY_ENGINE_FAILURE_KIND_DENIED,
+			               "Permission Error: the sandbox installs and loads no extensions; core_functions, icu, json and "
+			               "parquet are linked in"};
+		}
+	}
 	for (idx_t i = 0; i < statements.size(); i++) {
 		rows = RunStatement(std::move(statements[i]), i + 1 == statements.size());
 	}

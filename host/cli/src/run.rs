@@ -61,7 +61,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
                 Ok(ExitCode::from(1))
             }
         },
-        Err(RunError::Spool(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(RunError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(RunError::Cell(CellError::Broker(e @ BrokerError::InputChanged(..)))) => {
             eprintln!("eider: {e}");
             Ok(ExitCode::from(1))

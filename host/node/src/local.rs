@@ -1,6 +1,5 @@
 //! The same job in the local sandbox alone: no grid, no quorum.
 
-use std::io;
 use std::os::unix::fs::FileExt;
 
 use eider_protocol::{Outcome, Progress, Stage};
@@ -48,10 +47,10 @@ pub async fn run_local(runner: &dyn Runner, work: Work, inputs: &Inputs, sink: &
         while offset < *length {
             let n = usize::try_from(*length - offset).unwrap_or(usize::MAX).min(buffer.len());
             source.file.read_exact_at(&mut buffer[..n], offset)?;
-            sink.write_all(&buffer[..n])?;
+            sink.write_all(&buffer[..n]).map_err(RunError::Output)?;
             offset += n as u64;
         }
-        sink.flush().or_else(|e| if e.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(e) })?;
+        sink.flush().map_err(RunError::Output)?;
     }
     Ok(LocalReport { outcome })
 }

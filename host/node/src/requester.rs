@@ -297,6 +297,9 @@ impl Driver {
     ) -> Result<Self, RequestError> {
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|_| RequestError::Random)?;
+        // Equal bids are taken in the order of candidates: another order each time, so that the load spreads.
+        let mut request = request;
+        request.candidates.sort_by_cached_key(|c| *blake3::keyed_hash(&nonce, c.address.as_bytes()).as_bytes());
         let offer = Offer {
             requester: shared.identity.node_id(),
             query: query_hash(&request.sql),

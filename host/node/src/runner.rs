@@ -45,6 +45,9 @@ pub enum RunError {
     /// The result's file.
     #[error("the result cannot be kept: {0}")]
     Spool(#[from] io::Error),
+    /// The user's output refused the result of a local run.
+    #[error("the result cannot be written: {0}")]
+    Output(io::Error),
 }
 
 /// A read under way.

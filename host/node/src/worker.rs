@@ -382,7 +382,7 @@ fn run_error(id: OfferId, e: &RunError) -> ResetCode {
         RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
         RunError::Cell(CellError::Broker(BrokerError::ResultTooLarge(_))) => ResetCode::ResultTooLarge,
         RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::ResultTooLarge,
-        RunError::Cell(_) | RunError::NoImage(_) => ResetCode::CellFailed,
+        RunError::Cell(_) | RunError::NoImage(_) | RunError::Output(_) => ResetCode::CellFailed,
     }
 }
 

@@ -77,6 +77,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {
                     let import = import?;
+                    // A type that the world's functions mention: a name and a shape, nothing that can be called.
+                    if matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        continue;
+                    }
                     let name = import.name.name.to_string();
                     let granted = GRANTED.contains(&name.as_str());
                     found.imports.push(Import { name, kind: kind_of(&import.ty), granted });

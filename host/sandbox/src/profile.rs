@@ -43,6 +43,8 @@ impl Variant {
         c.wasm_relaxed_simd(false);
         c.consume_fuel(self == Self::Metered);
         c.max_wasm_stack(WASM_STACK);
+        // Unused, since a cell's calls are synchronous, but wasmtime wants it no smaller.
+        c.async_stack_size(WASM_STACK + (1 << 20));
         // What DuckDB's C++ exceptions compile to.
         c.wasm_exceptions(true);
         c.collector(Collector::Null);

@@ -1,0 +1,114 @@
+//! A worker that lies, for tests and the demo: the shipped worker with a [`Runner`] that spoils what an honest one makes.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use eider_net::{Source, file_outboard};
+use eider_node::{CellRunner, EngineBinary, InputReader, Paths, Product, RunError, Runner, Work, Worker, WorkerPolicy, WorkerSetup};
+use eider_protocol::{Hash, Outcome, Progress};
+use eider_sandbox::{CellCommand, ImageCache, Pool, Variant};
+use eider_tests::Behaviour;
+use tokio::sync::watch;
+
+#[derive(Parser)]
+struct Args {
+    behaviour: Behaviour,
+    /// The shipped program, for its cells.
+    #[arg(long)]
+    eider: PathBuf,
+    #[arg(long)]
+    metered: bool,
+}
+
+struct Spoiler {
+    honest: CellRunner,
+    behaviour: Behaviour,
+}
+
+impl Runner for Spoiler {
+    fn run<'a>(
+        &'a self,
+        work: Work,
+        inputs: &'a dyn InputReader,
+        progress: watch::Sender<Progress>,
+    ) -> Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>> {
+        Box::pin(async move {
+            if self.behaviour == Behaviour::Stall {
+                // Kept, so that the worker goes on saying that it works.
+                let _progress = progress;
+                return std::future::pending().await;
+            }
+            let product = self.honest.run(work, inputs, progress).await?;
+            match self.behaviour {
+                Behaviour::WrongCommit => Ok(spoil(product, true)?),
+                Behaviour::WrongBytes => Ok(spoil(product, false)?),
+                Behaviour::Slow => {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    Ok(product)
+                }
+                Behaviour::Honest | Behaviour::Stall => Ok(product),
+            }
+        })
+    }
+}
+
+/// Changes one byte in the middle; with `recommit`, commits to what that makes.
+fn spoil(product: Product, recommit: bool) -> std::io::Result<Product> {
+    let (Outcome::Completed { length, rows, metering, .. }, Some(source)) = (&product.outcome, &product.result) else {
+        return Ok(product);
+    };
+    let mut bytes = vec![];
+    let mut original: &File = &source.file;
+    original.rewind()?;
+    original.read_to_end(&mut bytes)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&bytes)?;
+    if !recommit {
+        return Ok(Product { result: Some(Source { file: Arc::new(file), ..source.clone() }), ..product });
+    }
+    file.rewind()?;
+    let outboard = file_outboard(&mut file, *length)?;
+    file.read_exact_at(&mut [0], 0)?;
+    let root = Hash::from(outboard.root);
+    let outcome = Outcome::Completed { root, length: *length, rows: *rows, metering: *metering };
+    Ok(Product { outcome, result: Some(Source { file: Arc::new(file), outboard: Arc::new(outboard), checked: false }) })
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let paths = Paths::from_env()?;
+    let (identity, _) = eider_node::load_or_create_key(&paths.key())?;
+    let engine = EngineBinary::built_in()?;
+    let cache = ImageCache::open(paths.engines())?;
+    let variants = if args.metered { Variant::ALL.to_vec() } else { vec![Variant::Plain] };
+    let mut pools = vec![];
+    for variant in &variants {
+        let image = cache.image(engine.hash.into(), *variant, || engine.bytes(), |_| {})?;
+        let command = CellCommand { program: args.eider.clone(), args: vec!["cell".into()] };
+        pools.push(Pool::start(command, image, 2));
+    }
+    let worker = Worker::start(WorkerSetup {
+        identity,
+        listen: "127.0.0.1:0".parse()?,
+        donation: WorkerPolicy::default().donation()?,
+        engine: engine.hash,
+        variants,
+        cache: paths.home.join("inputs"),
+        runner: Arc::new(Spoiler { honest: CellRunner::new(pools, std::env::temp_dir()), behaviour: args.behaviour }),
+    })?;
+    println!("listening {}#{}", worker.address(), worker.node());
+    tokio::signal::ctrl_c().await.context("signals")?;
+    worker.shutdown().await;
+    Ok(())
+}

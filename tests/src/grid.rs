@@ -1,0 +1,231 @@
+//! Worker processes on loopback, honest and not, and jobs on them.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use eider_core::Plan;
+use eider_node::{Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, Notice, Requester, Sink};
+use eider_protocol::{DataClass, Identity, Limits};
+use eider_sandbox::Variant;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How a worker of a test grid behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Behaviour {
+    /// The shipped binary.
+    Honest,
+    /// Commits to a result with one byte changed.
+    WrongCommit,
+    /// Commits rightly and delivers other bytes.
+    WrongBytes,
+    /// Never commits, and says all the while that it works.
+    Stall,
+    /// Runs rightly, and commits two seconds late.
+    Slow,
+}
+
+/// Folder of the built programs: tests run in `deps`, programs beside them.
+pub fn target_dir() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let dir = exe.parent().map(Path::to_owned).unwrap_or_default();
+    if dir.ends_with("deps") { dir.parent().map(Path::to_owned).unwrap_or_default() } else { dir }
+}
+
+/// The program under test.
+pub fn eider() -> PathBuf {
+    target_dir().join("eider")
+}
+
+/// Compiled engines are shared by all tests, for compiling takes a minute.
+pub fn engine_cache() -> PathBuf {
+    std::env::var_os("EIDER_CACHE").map_or_else(|| target_dir().join("eider-cache"), PathBuf::from)
+}
+
+/// Workers that live as long as this does.
+pub struct Grid {
+    dir: tempfile::TempDir,
+    workers: Vec<(Child, Candidate)>,
+    requester: Requester,
+}
+
+/// A job for a test grid.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The query.
+    pub sql: String,
+    /// `name=path`.
+    pub inputs: Vec<String>,
+    /// k, quorum and times.
+    pub plan: Plan,
+    /// Metered or plain.
+    pub variant: Variant,
+    /// Seed of randomness.
+    pub seed: [u8; 32],
+}
+
+/// What a job gave.
+pub struct Ran {
+    /// Its record.
+    pub record: JobRecord,
+    /// The bytes that reached the output.
+    pub bytes: Vec<u8>,
+}
+
+impl Job {
+    /// Three workers, two of which must agree.
+    pub fn new(sql: &str) -> Self {
+        Self { sql: sql.into(), inputs: vec![], plan: Plan::default(), variant: Variant::Plain, seed: [7; 32] }
+    }
+    /// With other k and quorum.
+    #[must_use]
+    pub fn of(mut self, k: usize, quorum: usize) -> Self {
+        (self.plan.k, self.plan.quorum) = (k, quorum);
+        self
+    }
+    /// With an input.
+    #[must_use]
+    pub fn input(mut self, name: &str, path: &Path) -> Self {
+        self.inputs.push(format!("{name}={}", path.display()));
+        self
+    }
+}
+
+/// The node's request for a job, for these candidates.
+///
+/// # Errors
+/// Inputs that cannot be pinned.
+pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
+    let args: Vec<InputArg> =
+        job.inputs.iter().map(|i| i.parse().map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(JobRequest {
+        sql: job.sql.clone(),
+        inputs: Inputs::pin(&args, |_, _| {})?,
+        candidates,
+        plan: job.plan,
+        engine: EngineBinary::built_in()?.hash,
+        variant: job.variant,
+        class: DataClass::Public,
+        limits: Limits { memory: 2 << 30, result: 8 << 30, run_ms: job.plan.deadline_ms.min(600_000) },
+        time_us: i64::try_from(now.as_micros())?,
+        seed: job.seed,
+    })
+}
+
+/// Output into memory.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().map_err(|_| io::ErrorKind::Other)?.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Grid {
+    /// Starts one worker for each behaviour. `extra` goes to each one's command line.
+    ///
+    /// # Errors
+    /// A worker that does not come up.
+    pub fn start(behaviours: &[Behaviour], extra: &[&str]) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let identity = Identity::generate().map_err(|e| anyhow::anyhow!("{e}"))?;
+        let mut grid = Self { dir, workers: vec![], requester: Requester::new(identity) };
+        for behaviour in behaviours {
+            grid.add(*behaviour, extra)?;
+        }
+        Ok(grid)
+    }
+
+    /// One more worker.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn add(&mut self, behaviour: Behaviour, extra: &[&str]) -> Result<()> {
+        let home = self.dir.path().join(self.workers.len().to_string());
+        let mut command = match behaviour {
+            Behaviour::Honest => {
+                let mut c = Command::new(eider());
+                c.args(["worker", "--listen", "127.0.0.1:0"]);
+                c
+            }
+            other => {
+                let mut c = Command::new(target_dir().join("eider-test-worker"));
+                let name = clap::ValueEnum::to_possible_value(&other).context("a name")?.get_name().to_string();
+                c.args([name.as_str(), "--eider"]).arg(eider());
+                c
+            }
+        };
+        if behaviour == Behaviour::Honest || extra == ["--metered"] {
+            command.args(extra);
+        }
+        let log = std::fs::File::create(self.dir.path().join(format!("{}.log", self.workers.len())))?;
+        command.env("EIDER_HOME", home).env("EIDER_CACHE", engine_cache()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().with_context(|| format!("{command:?}: build the workspace first"))?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let Some(address) = line.trim().strip_prefix("listening ") else { bail!("a {behaviour:?} worker did not come up") };
+        self.workers.push((child, address.parse().map_err(anyhow::Error::msg)?));
+        Ok(())
+    }
+
+    /// All workers, in the order of their start.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        self.workers.iter().map(|(_, c)| c.clone()).collect()
+    }
+
+    /// Process of worker `i`.
+    pub fn pid(&self, i: usize) -> u32 {
+        self.workers[i].0.id()
+    }
+
+    /// SIGKILL, as a machine dies.
+    pub fn kill(&mut self, i: usize) {
+        let _ = self.workers[i].0.kill();
+        let _ = self.workers[i].0.wait();
+    }
+
+    /// What worker `i` has logged.
+    pub fn log(&self, i: usize) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("{i}.log"))).unwrap_or_default()
+    }
+
+    /// Runs a job on all workers, with its result into memory.
+    ///
+    /// # Errors
+    /// Inputs that cannot be pinned, or an output that fails.
+    pub async fn run(&self, job: &Job) -> Result<Ran> {
+        let memory = Memory::default();
+        let record = self.run_into(job, self.candidates(), Box::new(memory.clone())).await?;
+        let bytes = std::mem::take(&mut *memory.0.lock().map_err(|_| anyhow::anyhow!("poisoned"))?);
+        Ok(Ran { record, bytes })
+    }
+
+    /// Runs a job on these candidates, with its result into `sink`.
+    ///
+    /// # Errors
+    /// As [`Grid::run`].
+    pub async fn run_into(&self, job: &Job, candidates: Vec<Candidate>, sink: Box<dyn Sink>) -> Result<JobRecord> {
+        let request = request_of(job, candidates)?;
+        let (notices, _) = watch::channel(Notice::default());
+        Ok(self.requester.request(request, Arc::new(Mutex::new(sink)), notices, CancellationToken::new()).await?)
+    }
+}
+
+impl Drop for Grid {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.workers {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The harness of what crosses rooms: worker processes, a requester, TPC-H data.
+
+mod grid;
+pub mod tpch;
+
+pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir};
