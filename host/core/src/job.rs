@@ -10,6 +10,9 @@ use eider_protocol::{Accept, Decline, DeclineReason, FailureKind, Hash, NodeId, 
 
 use crate::{Plan, PlanError};
 
+/// Beside twice the time of the first commit, a worker has this long before a spare runs the job too.
+const LATE_GRACE_MS: u64 = 500;
+
 /// Index of a candidate in the order in which they were given.
 pub type Peer = usize;
 
@@ -137,8 +140,15 @@ pub enum PeerState {
     ExpectBid,
     /// Would run the job.
     Held(Accept),
-    /// Runs the job; the time of its last sign of life.
-    ExpectCommit(u64),
+    /// Runs the job.
+    ExpectCommit {
+        /// Dispatched at, ms.
+        since: u64,
+        /// Last sign of life, ms.
+        seen: u64,
+        /// Much slower than the first to commit: a spare runs the job too.
+        late: bool,
+    },
     /// Has committed; `order` counts commits.
     Committed {
         /// Position among all commits.
@@ -199,6 +209,8 @@ pub struct Job {
     /// Commits of each digest, by order; stays when a peer leaves.
     commits: BTreeMap<Hash, (Outcome, Vec<Peer>)>,
     committed: u64,
+    /// Milliseconds from Dispatch to Commit of the first to commit.
+    first_commit_ms: Option<u64>,
     actions: VecDeque<Action>,
 }
 
@@ -218,6 +230,7 @@ impl Job {
             nodes: vec![None; candidates],
             commits: BTreeMap::new(),
             committed: 0,
+            first_commit_ms: None,
             actions: VecDeque::new(),
         };
         job.advance(now);
@@ -262,9 +275,13 @@ impl Job {
         for state in &self.peers {
             match state {
                 PeerState::ExpectConnection | PeerState::ExpectBid => next = next.min(bids_end),
-                PeerState::ExpectCommit(seen) | PeerState::ExpectResult { seen, .. } => {
+                PeerState::ExpectCommit { since, seen, late } => {
                     next = next.min(seen + self.plan.stall_ms);
+                    if let Some(patience) = self.patience_ms().filter(|_| !late && self.phase == Phase::ExpectCommits) {
+                        next = next.min(since + patience);
+                    }
                 }
+                PeerState::ExpectResult { seen, .. } => next = next.min(seen + self.plan.stall_ms),
                 _ => {}
             }
         }
@@ -281,7 +298,7 @@ impl Job {
             Event::Unreachable(p, why) => self.close(p, Closed::Unreachable(why)),
             Event::Bid(p, answer) => self.bid(p, answer),
             Event::Progress(p) => {
-                if let PeerState::ExpectCommit(seen) = &mut self.peers[p] {
+                if let PeerState::ExpectCommit { seen, .. } = &mut self.peers[p] {
                     *seen = now;
                 }
             }
@@ -333,7 +350,9 @@ impl Job {
     fn commit(&mut self, now: u64, p: Peer, outcome: Outcome) {
         let digest = outcome.digest();
         match &self.peers[p] {
-            PeerState::ExpectCommit(_) => {}
+            PeerState::ExpectCommit { since, .. } => {
+                self.first_commit_ms.get_or_insert(now.saturating_sub(*since));
+            }
             PeerState::Committed { digest: d, .. } | PeerState::ExpectResult { digest: d, .. } => {
                 let code = if *d == digest { ResetCode::Unexpected } else { ResetCode::Equivocation };
                 // Both commits are void: a liar's vote for either must not count.
@@ -354,7 +373,7 @@ impl Job {
         self.committed += 1;
         self.commits.entry(digest).or_insert_with(|| (outcome, Vec::new())).1.push(p);
         self.peers[p] = PeerState::Committed { order: self.committed, digest, gone: false };
-        self.check_quorum(now);
+        self.check_quorum();
     }
 
     fn withdraw(&mut self, p: Peer, digest: Hash) {
@@ -366,7 +385,7 @@ impl Job {
         }
     }
 
-    fn check_quorum(&mut self, _now: u64) {
+    fn check_quorum(&mut self) {
         if self.phase != Phase::ExpectCommits {
             return;
         }
@@ -378,7 +397,7 @@ impl Job {
         for p in 0..self.peers.len() {
             match self.peers[p] {
                 PeerState::ExpectConnection => self.close(p, Closed::Reset(ResetCode::QuorumReached)),
-                PeerState::ExpectBid | PeerState::ExpectCommit(_) => self.reset(p, ResetCode::QuorumReached),
+                PeerState::ExpectBid | PeerState::ExpectCommit { .. } => self.reset(p, ResetCode::QuorumReached),
                 PeerState::Committed { digest: d, .. } if d != digest => self.reset(p, ResetCode::Dissent),
                 _ => {}
             }
@@ -445,7 +464,9 @@ impl Job {
                     self.close(p, Closed::Unreachable(format!("no connection within {} ms", self.plan.bid_timeout_ms)));
                 }
                 PeerState::ExpectBid if now >= self.started + self.plan.bid_timeout_ms => self.reset(p, ResetCode::Stalled),
-                PeerState::ExpectCommit(seen) | PeerState::ExpectResult { seen, .. } if now >= seen + self.plan.stall_ms => {
+                PeerState::ExpectCommit { seen, .. } | PeerState::ExpectResult { seen, .. }
+                    if now >= seen + self.plan.stall_ms =>
+                {
                     self.reset(p, ResetCode::Stalled);
                 }
                 _ => {}
@@ -476,13 +497,26 @@ impl Job {
         self.advance_commits(now);
     }
 
+    /// Running longer than this, while another has long committed, is late.
+    fn patience_ms(&self) -> Option<u64> {
+        self.first_commit_ms.map(|first| 2 * first + LATE_GRACE_MS)
+    }
+
     fn advance_commits(&mut self, now: u64) {
+        if let Some(patience) = self.patience_ms() {
+            for state in &mut self.peers {
+                if let PeerState::ExpectCommit { since, late, .. } = state {
+                    *late |= now >= *since + patience;
+                }
+            }
+        }
         loop {
-            let running = self.count(|s| matches!(s, PeerState::ExpectCommit(_)));
+            let running = self.count(|s| matches!(s, PeerState::ExpectCommit { .. }));
+            let in_time = self.count(|s| matches!(s, PeerState::ExpectCommit { late: false, .. }));
             let best = self.commits.values().map(|(_, peers)| peers.len()).max().unwrap_or(0);
-            let executions = running + self.count(|s| matches!(s, PeerState::Committed { .. }));
-            let wanted = executions < self.plan.k || best + running < self.plan.quorum;
-            if wanted && self.dispatch_next(now) {
+            // Commits that disagree with the largest group, and workers that are late, are replaced like those that
+            // left: k executions are always on their way to one result.
+            if best + in_time < self.plan.k && self.dispatch_next(now) {
                 continue;
             }
             if best + running + self.pending() < self.plan.quorum {
@@ -508,7 +542,7 @@ impl Job {
             self.actions.push_back(Action::Verify(p));
             return;
         }
-        let running = self.count(|s| matches!(s, PeerState::ExpectCommit(_)));
+        let running = self.count(|s| matches!(s, PeerState::ExpectCommit { .. }));
         if running == 0 && !self.dispatch_next(now) {
             self.end(End::NoDelivery { digest }, ResetCode::JobEnded);
         }
@@ -523,7 +557,7 @@ impl Job {
             })
             .min();
         let Some((_, p)) = best else { return false };
-        self.peers[p] = PeerState::ExpectCommit(now);
+        self.peers[p] = PeerState::ExpectCommit { since: now, seen: now, late: false };
         self.actions.push_back(Action::Dispatch(p));
         true
     }

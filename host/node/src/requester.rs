@@ -529,7 +529,7 @@ impl Driver {
         });
         self.notices.send_replace(Notice {
             bids: self.peers.iter().filter(|p| p.signed_bid.is_some()).count(),
-            running: count(|s| matches!(s, PeerState::ExpectCommit(_))),
+            running: count(|s| matches!(s, PeerState::ExpectCommit { .. })),
             commits: self.peers.iter().filter(|p| p.signed_commit.is_some()).count(),
             delivered,
         });

@@ -48,10 +48,10 @@ async fn main() -> Result<ExitCode> {
         }
     }
     println!("\n== {} queries verified in {:.1} s ==", QUERIES.len(), started.elapsed().as_secs_f64());
-    println!("  wrong commits outvoted        {}", shown.dissent);
-    println!("  false bytes caught, re-sent   {}", shown.wrong_bytes);
-    println!("  stallers left behind          {}", shown.left_behind);
-    println!("  false answers accepted        0: each answer's every byte was checked against the hash that a quorum signed");
+    println!("  wrong commits outvoted         {}", shown.dissent);
+    println!("  false bytes caught, re-sent    {}", shown.wrong_bytes);
+    println!("  stalled or slower, left behind {}", shown.left_behind);
+    println!("  false answers accepted         0: each answer's every byte was checked against the hash that a quorum signed");
     println!("\nLoopback on one machine: a demonstration of the protocol, not of separate hardware.");
     let table = relative(data.join("lineitem.parquet"));
     println!("\nNext, with a file of your own:\n  target/release/eider up &");
@@ -100,6 +100,6 @@ fn show(n: usize, record: &JobRecord, summary: &mut Summary) {
         }
         summary.dissent += usize::from(peer.fate.contains("disagrees"));
         summary.wrong_bytes += usize::from(peer.fate.contains("do not match"));
-        summary.left_behind += usize::from(peer.fate.contains("without this worker"));
+        summary.left_behind += usize::from(peer.fate.contains("without this"));
     }
 }
