@@ -4,9 +4,9 @@
 Everything comes from package registries, each file pinned by its SHA-256 below; nothing of it is edited.
 Steps (each is skipped when its outputs stand): fetch, runtime (libc, libc++ with wasm exceptions),
 compile (DuckDB, ~25 min on two cores), link, and, by the `engine-build` tool in this folder, bindings,
-componentize and snapshot. See `make engine` for the whole, and ENGINE notes in README.md beside this file.
+componentize and snapshot. `make engine` does the whole.
 
-Usage: build.py OUT_DIR PATH_OF_ENGINE_BUILD
+Usage: build.py OUT_DIR PATH_OF_ENGINE_BUILD LOCK_FILE
 """
 import concurrent.futures, hashlib, json, os, re, shutil, subprocess, sys, tarfile, time, urllib.parse, urllib.request, zipfile
 
@@ -340,6 +340,12 @@ def main():
     packed = subprocess.run([tool, "pack", f"{out}/engine.wasm", f"{out}/engine.wasm.zst"], check=True, capture_output=True, text=True)
     say(f"done in {time.monotonic() - started:.0f} s")
     print(packed.stdout, end="")
+    with open(sys.argv[3]) as f:
+        locked = re.search(r'^blake3 = "([0-9a-f]{64})"', f.read(), re.M)[1]
+    if locked not in packed.stdout:
+        sys.exit(f"engine: {sys.argv[3]} says {locked}: this build is another engine. If that is meant, copy "
+                 f"{out}/engine.wasm.zst over the committed file and put the two lines above into the lock file.")
+    say("the build is the committed engine, byte for byte")
 
 
 if __name__ == "__main__":

@@ -173,7 +173,9 @@ impl Grid {
         let mut child = command.spawn().with_context(|| format!("{command:?}: build the workspace first"))?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        let Some(address) = line.trim().strip_prefix("listening ") else { bail!("a {behaviour:?} worker did not come up") };
+        let Some(address) = line.trim().strip_prefix("listening ") else {
+            bail!("a {behaviour:?} worker did not come up")
+        };
         self.workers.push((child, address.parse().map_err(anyhow::Error::msg)?));
         Ok(())
     }

@@ -8,8 +8,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tpchgen::generators::{
-    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator, RegionGenerator,
-    SupplierGenerator,
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
+    RegionGenerator, SupplierGenerator,
 };
 use tpchgen_arrow::arrow::array::RecordBatch;
 use tpchgen_arrow::arrow::error::ArrowError;
@@ -41,7 +41,8 @@ pub fn generate(dir: &Path, scale: f64) -> Result<()> {
             _ => Box::new(SupplierArrow::new(SupplierGenerator::new(scale, 1, 1))),
         };
         let zstd = Compression::ZSTD(ZstdLevel::try_new(1)?);
-        let properties = WriterProperties::builder().set_compression(zstd).set_max_row_group_row_count(Some(122_880)).build();
+        let properties =
+            WriterProperties::builder().set_compression(zstd).set_max_row_group_row_count(Some(122_880)).build();
         let file = File::create(dir.join(format!("{table}.parquet")))?;
         let mut batches = batches.peekable();
         let Some(Ok(first)) = batches.peek() else { bail!("no rows for {table}") };

@@ -53,7 +53,8 @@ fn inspect(file: Option<&PathBuf>) -> Result<ExitCode> {
     }
     println!("imports");
     for import in &found.imports {
-        let granted = if import.granted { "granted: of the engine contract" } else { "NOT granted: a cell has no such thing" };
+        let granted =
+            if import.granted { "granted: of the engine contract" } else { "NOT granted: a cell has no such thing" };
         println!("  {} ({}) {granted}", import.name, import.kind);
     }
     println!("exports");

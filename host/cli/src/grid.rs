@@ -67,7 +67,10 @@ pub(crate) async fn up(args: UpArgs) -> Result<ExitCode> {
     for line in &lines {
         println!("{line}");
     }
-    eprintln!("{} workers on loopback, for development: one machine is no grid. Now, in another terminal: eider query 'SELECT 42'", lines.len());
+    eprintln!(
+        "{} workers on loopback, for development: one machine is no grid. Now, in another terminal: eider query 'SELECT 42'",
+        lines.len()
+    );
     tokio::select! {
         () = stop.cancelled() => {}
         gone = any_exit(&mut children) => eprintln!("eider: worker {gone} ended; stopping the grid"),

@@ -69,7 +69,10 @@ impl JobArgs {
                 } else {
                     Box::new(std::fs::File::open(path).with_context(|| format!("query file {}", path.display()))?)
                 };
-                reader.take(SQL_MAX + 1).read_to_string(&mut text).with_context(|| format!("query file {}", path.display()))?;
+                reader
+                    .take(SQL_MAX + 1)
+                    .read_to_string(&mut text)
+                    .with_context(|| format!("query file {}", path.display()))?;
                 text
             }
             (None, None) => bail!("there is no query"),

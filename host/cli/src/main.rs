@@ -18,9 +18,13 @@ use tracing_subscriber::EnvFilter;
 
 /// SQL over files, run by sandboxed workers on machines that nobody has to trust.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, after_help = "\
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "\
 Exit codes: 0 done, 1 the query failed, 2 wrong usage, 3 no verified result, 130 interrupted.
-Files: EIDER_HOME (keys, default ~/.local/share/eider), EIDER_CACHE (compiled engines, default ~/.cache/eider).")]
+Files: EIDER_HOME (keys, default ~/.local/share/eider), EIDER_CACHE (compiled engines, default ~/.cache/eider)."
+)]
 struct Args {
     #[command(subcommand)]
     command: Command,

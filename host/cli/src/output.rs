@@ -56,18 +56,28 @@ type Out = BufWriter<Box<dyn Write + Send>>;
 
 enum Form {
     Arrow(Out),
-    Table { out: Out, schema: Option<SchemaRef>, shown: Vec<RecordBatch>, rows: usize },
+    Table {
+        out: Out,
+        schema: Option<SchemaRef>,
+        shown: Vec<RecordBatch>,
+        rows: usize,
+    },
     /// The writer gives its inner one back only by value.
     Csv(Option<arrow::csv::Writer<Out>>),
     Json(arrow::json::LineDelimitedWriter<Out>),
     /// The writer needs a schema, which comes with the first bytes.
-    Parquet { out: Option<Out>, writer: Option<Box<ArrowWriter<Out>>> },
+    Parquet {
+        out: Option<Out>,
+        writer: Option<Box<ArrowWriter<Out>>>,
+    },
 }
 
 impl Output {
     pub(crate) fn open(format: Option<OutputFormat>, path: Option<&Path>) -> Result<Self> {
-        let by_name = path.and_then(|p| p.extension()).and_then(|e| OutputFormat::from_str(&e.to_string_lossy(), true).ok());
-        let default = if path.is_none() && io::stdout().is_terminal() { OutputFormat::Table } else { OutputFormat::Csv };
+        let by_name =
+            path.and_then(|p| p.extension()).and_then(|e| OutputFormat::from_str(&e.to_string_lossy(), true).ok());
+        let default =
+            if path.is_none() && io::stdout().is_terminal() { OutputFormat::Table } else { OutputFormat::Csv };
         let format = format.or(by_name).unwrap_or(default);
         let (file, raw): (_, Box<dyn Write + Send>) = match path {
             None => (None, Box::new(io::stdout())),
@@ -85,7 +95,9 @@ impl Output {
             OutputFormat::Table => Form::Table { out, schema: None, shown: vec![], rows: 0 },
             OutputFormat::Csv => Form::Csv(Some(arrow::csv::Writer::new(out))),
             OutputFormat::Json => Form::Json(
-                arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::LineDelimited>(out),
+                arrow::json::WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build::<_, arrow::json::writer::LineDelimited>(out),
             ),
             OutputFormat::Parquet => Form::Parquet { out: Some(out), writer: None },
         };

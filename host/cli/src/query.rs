@@ -73,7 +73,9 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     let class = match args.class {
         Class::Public => DataClass::Public,
         Class::Internal => DataClass::Internal,
-        Class::Sensitive => bail!("sensitive data needs workers with proven hardware (attestation), which is not built yet"),
+        Class::Sensitive => {
+            bail!("sensitive data needs workers with proven hardware (attestation), which is not built yet")
+        }
     };
     let plan = Plan {
         k: args.k,
@@ -128,7 +130,9 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
 pub(crate) fn finish(output: &Mutex<Output>) -> Result<()> {
     let Ok(mut output) = output.lock() else { bail!("the output broke") };
     match output.finish() {
-        Err(e) if e.root_cause().downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => Ok(()),
+        Err(e) if e.root_cause().downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
         done => done,
     }
 }
@@ -151,7 +155,9 @@ fn candidates(args: &QueryArgs) -> Result<Vec<Candidate>> {
         }
     }
     if found.is_empty() {
-        bail!("no workers to ask: name some with --worker HOST:PORT or --peers FILE, or start a grid on this machine with `eider up`");
+        bail!(
+            "no workers to ask: name some with --worker HOST:PORT or --peers FILE, or start a grid on this machine with `eider up`"
+        );
     }
     Ok(found)
 }

@@ -26,14 +26,19 @@ pub(crate) async fn image(paths: &Paths, engine: &EngineBinary, variant: Variant
     let compile = move || -> Result<Image> {
         let spinner = std::cell::RefCell::new(None);
         let started = Instant::now();
-        let image = cache.image(engine.hash.into(), variant, || engine.bytes(), |bytes| {
-            let what = format!(
-                "compiling {} ({variant}, {} MB) for this machine: once, about a minute on two cores",
-                engine.name,
-                bytes / 1_000_000
-            );
-            *spinner.borrow_mut() = Some(busy(&what));
-        });
+        let image = cache.image(
+            engine.hash.into(),
+            variant,
+            || engine.bytes(),
+            |bytes| {
+                let what = format!(
+                    "compiling {} ({variant}, {} MB) for this machine: once, about a minute on two cores",
+                    engine.name,
+                    bytes / 1_000_000
+                );
+                *spinner.borrow_mut() = Some(busy(&what));
+            },
+        );
         if let Some(spinner) = spinner.into_inner() {
             spinner.finish_and_clear();
             eprintln!("compiled in {:.0} s", started.elapsed().as_secs_f64());
@@ -49,7 +54,8 @@ pub(crate) fn busy(what: &str) -> ProgressBar {
         eprintln!("{what}");
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = ProgressBar::new_spinner().with_style(style).with_message(what.to_string());
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
@@ -57,7 +63,8 @@ pub(crate) fn busy(what: &str) -> ProgressBar {
 
 /// How this program starts a cell of itself.
 pub(crate) fn cell_command() -> Result<CellCommand> {
-    let program = std::env::current_exe().context("cannot find this program's own file, which cells are started from")?;
+    let program =
+        std::env::current_exe().context("cannot find this program's own file, which cells are started from")?;
     Ok(CellCommand { program, args: vec!["cell".into()] })
 }
 

@@ -104,7 +104,9 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         ByteSize(donation.disk),
         engine.name
     );
-    eprintln!("its sandbox is WebAssembly in a process of its own; the operating-system jail around it is not built yet");
+    eprintln!(
+        "its sandbox is WebAssembly in a process of its own; the operating-system jail around it is not built yet"
+    );
     println!("listening {}#{}", worker.address(), worker.node());
     stop.cancelled().await;
     worker.shutdown().await;

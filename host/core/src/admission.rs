@@ -66,11 +66,17 @@ impl Admission {
             return no(DeclineReason::Unavailable, "the worker is shutting down".into());
         }
         if offer.engine != self.engine {
-            return no(DeclineReason::Engine, format!("this worker runs engine {}, not {}", self.engine.short(), offer.engine.short()));
+            return no(
+                DeclineReason::Engine,
+                format!("this worker runs engine {}, not {}", self.engine.short(), offer.engine.short()),
+            );
         }
         if !self.profiles.contains(&offer.profile) {
             let asked: String = offer.profile.chars().take(40).collect();
-            return no(DeclineReason::Profile, format!("this worker runs {}, not {asked:?}", self.profiles.join(" and ")));
+            return no(
+                DeclineReason::Profile,
+                format!("this worker runs {}, not {asked:?}", self.profiles.join(" and ")),
+            );
         }
         if !self.donation.classes.contains(&offer.class) {
             return no(DeclineReason::DataClass, format!("this worker does not take {} data", offer.class));

@@ -389,7 +389,8 @@ impl Job {
         if self.phase != Phase::ExpectCommits {
             return;
         }
-        let Some((digest, (outcome, agreed))) = self.commits.iter().find(|(_, (_, peers))| peers.len() >= self.plan.quorum)
+        let Some((digest, (outcome, agreed))) =
+            self.commits.iter().find(|(_, (_, peers))| peers.len() >= self.plan.quorum)
         else {
             return;
         };
@@ -463,7 +464,9 @@ impl Job {
                 PeerState::ExpectConnection if now >= self.started + self.plan.bid_timeout_ms => {
                     self.close(p, Closed::Unreachable(format!("no connection within {} ms", self.plan.bid_timeout_ms)));
                 }
-                PeerState::ExpectBid if now >= self.started + self.plan.bid_timeout_ms => self.reset(p, ResetCode::Stalled),
+                PeerState::ExpectBid if now >= self.started + self.plan.bid_timeout_ms => {
+                    self.reset(p, ResetCode::Stalled)
+                }
                 PeerState::ExpectCommit { seen, .. } | PeerState::ExpectResult { seen, .. }
                     if now >= seen + self.plan.stall_ms =>
                 {
@@ -563,9 +566,8 @@ impl Job {
     }
 
     fn too_few(&self) -> End {
-        let too_small = self.count(
-            |s| matches!(s, PeerState::Closed(Closed::Declined(d)) if d.reason == DeclineReason::TooLarge),
-        );
+        let too_small =
+            self.count(|s| matches!(s, PeerState::Closed(Closed::Declined(d)) if d.reason == DeclineReason::TooLarge));
         let others = self.count(|s| matches!(s, PeerState::Held(_)));
         if too_small > 0 && too_small + others >= self.plan.quorum { End::ExceedsCapacity } else { End::NoCandidates }
     }

@@ -100,14 +100,28 @@ impl Cluster {
         let faults: Vec<_> = (0..n)
             .map(|_| if rng.random_bool(trouble) { FAULTS[rng.random_range(0..FAULTS.len())] } else { Fault::None })
             .collect();
-        let nodes = (0..n)
-            .map(|p| NodeId::from_bytes([if faults[p] == Fault::Duplicate { 0 } else { p as u8 }; 32]))
-            .collect();
+        let nodes =
+            (0..n).map(|p| NodeId::from_bytes([if faults[p] == Fault::Duplicate { 0 } else { p as u8 }; 32])).collect();
         let truth = truth(rng.random_bool(0.15));
         let job = Job::new(plan, n, 0).unwrap();
         let mut cluster = Self {
-            seed, rng, job, plan, faults, truth, now: 0, queue: BinaryHeap::new(), events: HashMap::new(), next_event: 0,
-            nodes, commits: HashMap::new(), closed_streams: HashSet::new(), verified: 0, delivering: None, log: vec![], end: None,
+            seed,
+            rng,
+            job,
+            plan,
+            faults,
+            truth,
+            now: 0,
+            queue: BinaryHeap::new(),
+            events: HashMap::new(),
+            next_event: 0,
+            nodes,
+            commits: HashMap::new(),
+            closed_streams: HashSet::new(),
+            verified: 0,
+            delivering: None,
+            log: vec![],
+            end: None,
         };
         for p in 0..n {
             let event = match cluster.faults[p] {
@@ -185,7 +199,9 @@ impl Cluster {
         match self.faults[p] {
             // The lie is in some group; what came before it was right.
             Fault::LieInDelivery if broken => Event::DeliveryFailed(p, DeliveryFailure::WrongBytes),
-            Fault::LieInDelivery if self.verified + 1 == GROUPS => Event::DeliveryFailed(p, DeliveryFailure::WrongBytes),
+            Fault::LieInDelivery if self.verified + 1 == GROUPS => {
+                Event::DeliveryFailed(p, DeliveryFailure::WrongBytes)
+            }
             Fault::BreakDelivery if broken => Event::DeliveryFailed(p, DeliveryFailure::Broken),
             _ => Event::Bytes(p),
         }
@@ -295,10 +311,23 @@ impl Cluster {
 
     /// Enough honest candidates must give an answer, whatever the others do.
     fn liveness(&self) {
-        let honest: HashSet<_> = (0..self.faults.len()).filter(|p| self.faults[*p] == Fault::None).map(|p| self.nodes[p]).collect();
+        let honest: HashSet<_> =
+            (0..self.faults.len()).filter(|p| self.faults[*p] == Fault::None).map(|p| self.nodes[p]).collect();
         let duplicates = self.faults.contains(&Fault::Duplicate);
         let liars = self.faults.iter().filter(|f| matches!(f, Fault::LieInCommit | Fault::Equivocate)).count();
-        if honest.len() >= self.plan.quorum && liars < self.plan.quorum && !duplicates {
+        // The losers are reset at the quorum: its members alone can deliver, so one of them must be honest.
+        let spoilers = |f: &&Fault| {
+            matches!(
+                f,
+                Fault::LieInDelivery
+                    | Fault::BreakDelivery
+                    | Fault::CommitAndVanish
+                    | Fault::OutOfOrder
+                    | Fault::Equivocate
+            )
+        };
+        let deliverable = self.faults.iter().filter(spoilers).count() < self.plan.quorum;
+        if honest.len() >= self.plan.quorum && liars < self.plan.quorum && deliverable && !duplicates {
             let good = matches!(self.end, Some(End::Verified { .. } | End::JobFailed { .. }));
             assert!(good, "{}", self.report("a quorum of honest workers gave no answer"));
             assert!(self.now < 40_000, "{}", self.report("the answer took the deadline"));
@@ -306,14 +335,28 @@ impl Cluster {
     }
 
     fn report(&self, what: &str) -> String {
-        format!("{what}\nseed {} plan {:?}\nfaults {:?}\n{}\nend {:?}", self.seed, self.plan, self.faults, self.log.join("\n"), self.end)
+        format!(
+            "{what}\nseed {} plan {:?}\nfaults {:?}\n{}\nend {:?}",
+            self.seed,
+            self.plan,
+            self.faults,
+            self.log.join("\n"),
+            self.end
+        )
     }
 }
 
 fn peer_of(event: &Event) -> Option<Peer> {
     match event {
-        Event::Connected(p, _) | Event::Unreachable(p, _) | Event::Bid(p, _) | Event::Progress(p) | Event::Commit(p, _)
-        | Event::Bytes(p) | Event::Delivered(p) | Event::DeliveryFailed(p, _) | Event::Lost(p, _) => Some(*p),
+        Event::Connected(p, _)
+        | Event::Unreachable(p, _)
+        | Event::Bid(p, _)
+        | Event::Progress(p)
+        | Event::Commit(p, _)
+        | Event::Bytes(p)
+        | Event::Delivered(p)
+        | Event::DeliveryFailed(p, _)
+        | Event::Lost(p, _) => Some(*p),
         Event::InputFailed(_) | Event::Cancel | Event::Tick => None,
     }
 }
@@ -349,7 +392,8 @@ fn split_quorum_is_surfaced_not_resolved() {
     }
     job.handle(3, Event::Commit(0, truth(false)));
     job.handle(4, Event::Commit(1, truth(true)));
-    let end = std::iter::from_fn(|| job.poll_action()).find_map(|a| if let Action::End(e) = a { Some(e) } else { None });
+    let end =
+        std::iter::from_fn(|| job.poll_action()).find_map(|a| if let Action::End(e) = a { Some(e) } else { None });
     let Some(End::NoQuorum { split }) = end else { panic!("{end:?}") };
     assert_eq!(split.len(), 2);
 }

@@ -7,5 +7,5 @@ mod stream;
 mod tls;
 
 pub use blob::{BlobError, Outboard, Source, file_outboard, receive, send};
-pub use endpoint::{Connection, ConnectError, Endpoint, EndpointError};
+pub use endpoint::{ConnectError, Connection, Endpoint, EndpointError};
 pub use stream::{Incoming, JobStream, Receiver, Sender, StreamError};

@@ -55,7 +55,11 @@ impl EngineBinary {
     /// # Errors
     /// [`EngineError::Io`].
     pub fn file(path: &Path) -> Result<Self, EngineError> {
-        let engine = Self { hash: Hash::from_bytes([0; 32]), name: path.display().to_string(), from: From::File(path.to_owned()) };
+        let engine = Self {
+            hash: Hash::from_bytes([0; 32]),
+            name: path.display().to_string(),
+            from: From::File(path.to_owned()),
+        };
         let bytes = engine.bytes().map_err(|e| EngineError::Io(path.to_owned(), e))?;
         Ok(Self { hash: blake3::hash(&bytes).into(), ..engine })
     }

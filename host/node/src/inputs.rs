@@ -54,7 +54,9 @@ pub enum InputError {
     #[error("input {0}: {1} is not a regular file")]
     NotAFile(String, PathBuf),
     /// No format can be told.
-    #[error("input {0}: cannot tell the format of {1}: name it .parquet, .csv, .tsv, .json, .jsonl or .ndjson (also with .gz or .zst)")]
+    #[error(
+        "input {0}: cannot tell the format of {1}: name it .parquet, .csv, .tsv, .json, .jsonl or .ndjson (also with .gz or .zst)"
+    )]
     Format(String, PathBuf),
     /// A name twice.
     #[error("input {0}: the name is used twice")]
@@ -174,7 +176,12 @@ fn expand(arg: &InputArg) -> Result<Vec<PathBuf>, InputError> {
     Ok(files)
 }
 
-fn pin_file(name: &str, path: &Path, unique: bool, progress: &mut impl FnMut(&Path, u64)) -> Result<PinnedInput, InputError> {
+fn pin_file(
+    name: &str,
+    path: &Path,
+    unique: bool,
+    progress: &mut impl FnMut(&Path, u64),
+) -> Result<PinnedInput, InputError> {
     let io = |source| InputError::Io { name: name.into(), path: path.into(), source };
     let mut file = File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;

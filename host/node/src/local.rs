@@ -38,7 +38,12 @@ impl InputReader for Files<'_> {
 ///
 /// # Errors
 /// [`RunError`]; a failing query is an outcome and no error.
-pub async fn run_local(runner: &dyn Runner, work: Work, inputs: &Inputs, sink: &mut dyn Sink) -> Result<LocalReport, RunError> {
+pub async fn run_local(
+    runner: &dyn Runner,
+    work: Work,
+    inputs: &Inputs,
+    sink: &mut dyn Sink,
+) -> Result<LocalReport, RunError> {
     let (progress, _) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
     let Product { outcome, result } = runner.run(work, &Files(inputs), progress).await?;
     if let (Some(source), Outcome::Completed { length, .. }) = (result, &outcome) {

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use eider_core::{DeliveryFailure, Event, LostWhy, Peer};
 use eider_net::{BlobError, Connection, JobStream, Receiver, Sender, StreamError};
-use eider_protocol::{
-    Bid, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Settle, Signed, Verify,
-};
+use eider_protocol::{Bid, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Settle, Signed, Verify};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -120,7 +118,9 @@ impl PeerTask {
                     }
                 }
                 Ok(None) => {
-                    return self.say(Said::Event(Event::Lost(self.peer, LostWhy::Disconnected("it ended the stream".into())))).await;
+                    return self
+                        .say(Said::Event(Event::Lost(self.peer, LostWhy::Disconnected("it ended the stream".into()))))
+                        .await;
                 }
                 Err(e) => {
                     if let Some(code) = e.reset_code() {
@@ -133,7 +133,8 @@ impl PeerTask {
     }
 
     fn understand(&self, node: NodeId, frame: &eider_net::Incoming) -> Result<Option<Said>, StreamError> {
-        let of_this_job = |id: OfferId| if id == self.offer { Ok(()) } else { Err(StreamError::Unexpected(frame.kind)) };
+        let of_this_job =
+            |id: OfferId| if id == self.offer { Ok(()) } else { Err(StreamError::Unexpected(frame.kind)) };
         Ok(Some(match frame.kind {
             Kind::Bid => {
                 let bid = frame.open::<Bid>(node)?;

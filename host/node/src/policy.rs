@@ -96,7 +96,9 @@ impl WorkerPolicy {
             return no("`classes` must name at least one data class");
         }
         if self.classes.contains(&DataClass::Sensitive) {
-            return no("`classes` cannot name `sensitive` yet: it needs proven hardware (attestation), which is not built");
+            return no(
+                "`classes` cannot name `sensitive` yet: it needs proven hardware (attestation), which is not built",
+            );
         }
         Ok(Donation {
             memory: self.memory.as_u64(),

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use eider_core::{Action, Closed, End, Event, Job, LostWhy, Peer, PeerState, Plan, PlanError};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError};
 use eider_protocol::{
-    Body, DataClass, Dispatch, Fault, Fetch, Hash, Identity, Limits, NodeId, Offer, OfferId, Outcome, ResetCode, Settle,
-    Signed, Verdict, Verify, query_hash,
+    Body, DataClass, Dispatch, Fault, Fetch, Hash, Identity, Limits, NodeId, Offer, OfferId, Outcome, ResetCode,
+    Settle, Signed, Verdict, Verify, query_hash,
 };
 use eider_sandbox::Variant;
 use tokio::sync::{mpsc, watch};
@@ -249,7 +249,11 @@ async fn serve_fetch(shared: &Shared, node: NodeId, stream: &mut eider_net::JobS
     let input = grant.inputs.pinned().get(fetch.index as usize).ok_or(ResetCode::NotGranted)?;
     let group = 16 << 10;
     let aligned = |n: u64| n.is_multiple_of(group) || n == input.entry.size;
-    if fetch.start > fetch.end || fetch.end > input.entry.size || !fetch.start.is_multiple_of(group) || !aligned(fetch.end) {
+    if fetch.start > fetch.end
+        || fetch.end > input.entry.size
+        || !fetch.start.is_multiple_of(group)
+        || !aligned(fetch.end)
+    {
         return Err(ResetCode::Malformed);
     }
     let sent = eider_net::send(&mut stream.sender, input.source.clone(), fetch.start, fetch.end).await;
@@ -438,7 +442,9 @@ impl Driver {
                         self.nodes[*p] = Some(*node);
                         self.peers[*p].node = Some(*node);
                     }
-                    Event::DeliveryFailed(p, eider_core::DeliveryFailure::WrongBytes) => self.note(Some(*p), What::WrongBytes),
+                    Event::DeliveryFailed(p, eider_core::DeliveryFailure::WrongBytes) => {
+                        self.note(Some(*p), What::WrongBytes)
+                    }
                     Event::Bytes(_) | Event::Delivered(_) if self.first(What::FirstByte).is_none() => {
                         self.note(Some(p), What::FirstByte);
                     }
@@ -484,7 +490,11 @@ impl Driver {
             }
             Action::Dispatch(p) => {
                 let Some(node) = self.nodes[p] else { return };
-                let grant = Grant { inputs: self.request.inputs.clone(), served: AtomicU64::new(0), failed: self.said_tx.clone() };
+                let grant = Grant {
+                    inputs: self.request.inputs.clone(),
+                    served: AtomicU64::new(0),
+                    failed: self.said_tx.clone(),
+                };
                 locked(&self.shared.grants).insert((self.id, node), Arc::new(grant));
                 self.note(Some(p), What::Dispatch);
                 self.command(p, Command::Dispatch(Box::new(self.dispatch(node)))).await;
@@ -547,7 +557,9 @@ impl Driver {
         }
         // Each task still sends the Reset that is in its queue, then ends; readers of settled streams are cut off.
         self.commands.clear();
-        let _ = tokio::time::timeout(Duration::from_millis(50), async { while self.tasks.join_next().await.is_some() {} }).await;
+        let _ =
+            tokio::time::timeout(Duration::from_millis(50), async { while self.tasks.join_next().await.is_some() {} })
+                .await;
         self.tasks.abort_all();
         let mut grants = locked(&self.shared.grants);
         for (p, node) in self.nodes.iter().enumerate() {
@@ -567,7 +579,9 @@ impl Driver {
         let nodes = |peers: &[Peer]| peers.iter().filter_map(|p| self.nodes[*p]).collect::<Vec<_>>();
         let (word, reason) = end_words(&end, &self.request.plan);
         let (outcome, agreed, deliverer) = match &end {
-            End::Verified { outcome, agreed, deliverer } => (Some(outcome.clone()), nodes(agreed), self.nodes[*deliverer]),
+            End::Verified { outcome, agreed, deliverer } => {
+                (Some(outcome.clone()), nodes(agreed), self.nodes[*deliverer])
+            }
             End::JobFailed { kind, message, agreed } => {
                 (Some(Outcome::Failed { kind: *kind, message: message.clone() }), nodes(agreed), None)
             }
@@ -606,7 +620,9 @@ fn fate(state: &PeerState) -> (String, bool) {
         PeerState::Closed(Closed::Unreachable(why)) => (format!("unreachable: {why}"), false),
         PeerState::Closed(Closed::Duplicate(_)) => ("the same node as another candidate".into(), false),
         PeerState::Closed(Closed::Declined(d)) => (format!("declined: {}", d.detail), false),
-        PeerState::Closed(Closed::TooExpensive(price)) => (format!("asked {price} micro-credits, more than the job pays"), false),
+        PeerState::Closed(Closed::TooExpensive(price)) => {
+            (format!("asked {price} micro-credits, more than the job pays"), false)
+        }
         PeerState::Closed(Closed::Lost(LostWhy::ResetByWorker(code))) => (format!("gave up: {code}"), false),
         PeerState::Closed(Closed::Lost(LostWhy::Disconnected(why))) => (format!("lost: {why}"), false),
         PeerState::Closed(Closed::Lost(LostWhy::Misbehaved(code, why))) => (format!("caught: {code} ({why})"), true),
@@ -621,7 +637,9 @@ fn fate(state: &PeerState) -> (String, bool) {
 fn end_words(end: &End, plan: &Plan) -> (&'static str, String) {
     let (k, q) = (plan.k, plan.quorum);
     match end {
-        End::Verified { agreed, .. } => ("verified", format!("{} workers agreed, {q} of {k} were asked for; every byte checked", agreed.len())),
+        End::Verified { agreed, .. } => {
+            ("verified", format!("{} workers agreed, {q} of {k} were asked for; every byte checked", agreed.len()))
+        }
         End::JobFailed { kind, message, agreed } => {
             ("job-failed", format!("{} workers agree that the query fails; {kind}.\n{message}", agreed.len()))
         }
@@ -631,7 +649,9 @@ fn end_words(end: &End, plan: &Plan) -> (&'static str, String) {
             ("no-quorum", format!("{q} equal commits were needed and cannot come any more: {groups}"))
         }
         End::NoCandidates => ("no-candidates", format!("fewer than {q} candidates took the job")),
-        End::ExceedsCapacity => ("exceeds-capacity", "no {q} candidates are large enough for the job".replace("{q}", &q.to_string())),
+        End::ExceedsCapacity => {
+            ("exceeds-capacity", "no {q} candidates are large enough for the job".replace("{q}", &q.to_string()))
+        }
         End::NoDelivery { .. } => ("no-delivery", "there was a quorum, but nobody of it delivered the bytes".into()),
         End::InputFailed(why) => ("input-failed", why.clone()),
         End::DeadlinePassed { split } => {

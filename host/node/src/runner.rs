@@ -93,17 +93,22 @@ impl CellRunner {
         let cell = pool.take().await?;
         let spool = tempfile::tempfile_in(&self.spool)?;
         progress.send_modify(|p| p.stage = Stage::Running);
-        let mut broker = JobBroker { inputs, spool, written: 0, limit: work.limits.result, bytes_read: 0, reads: 0, progress };
+        let mut broker =
+            JobBroker { inputs, spool, written: 0, limit: work.limits.result, bytes_read: 0, reads: 0, progress };
         match cell.run(job_spec(work), &mut broker).await? {
-            Finished::Failed { kind, message } => {
-                Ok(Product { outcome: Outcome::Failed { kind: failure_kind(kind), message: bounded(message) }, result: None })
-            }
+            Finished::Failed { kind, message } => Ok(Product {
+                outcome: Outcome::Failed { kind: failure_kind(kind), message: bounded(message) },
+                result: None,
+            }),
             Finished::Done { rows, usage } => {
                 let JobBroker { spool, written, bytes_read, reads, .. } = broker;
                 let metering = Metering { fuel: usage.fuel, bytes_read, reads, memory: usage.memory };
                 let result = hash_spool(spool, written).await?;
                 let root = Hash::from(result.outboard.root);
-                Ok(Product { outcome: Outcome::Completed { root, length: written, rows, metering }, result: Some(result) })
+                Ok(Product {
+                    outcome: Outcome::Completed { root, length: written, rows, metering },
+                    result: Some(result),
+                })
             }
         }
     }
@@ -136,7 +141,12 @@ async fn hash_spool(mut spool: File, length: u64) -> io::Result<Source> {
 
 fn job_spec(work: Work) -> JobSpec {
     let d = work.dispatch;
-    let input = |e: eider_protocol::InputEntry| Input { table: e.table, file: e.file, format: e.format.word().into(), size: e.size };
+    let input = |e: eider_protocol::InputEntry| Input {
+        table: e.table,
+        file: e.file,
+        format: e.format.word().into(),
+        size: e.size,
+    };
     JobSpec {
         sql: d.sql,
         time_us: d.time_us,

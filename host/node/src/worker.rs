@@ -208,12 +208,18 @@ async fn serve_stream(shared: &Shared, connection: &Connection, stream: &mut Job
 }
 
 /// A Verify stream: the result's bytes, from where the requester has them.
-async fn deliver(shared: &Shared, connection: &Connection, stream: &mut JobStream, first: &Incoming) -> Result<(), ResetCode> {
+async fn deliver(
+    shared: &Shared,
+    connection: &Connection,
+    stream: &mut JobStream,
+    first: &Incoming,
+) -> Result<(), ResetCode> {
     let verify = first.open::<Verify>(connection.node()).map_err(|e| code_of(&e))?;
     let verify = verify.message();
     let (source, length) = {
         let committed = locked(&shared.committed);
-        let c = committed.get(&verify.offer).filter(|c| c.requester == connection.node()).ok_or(ResetCode::WrongPeer)?;
+        let c =
+            committed.get(&verify.offer).filter(|c| c.requester == connection.node()).ok_or(ResetCode::WrongPeer)?;
         if verify.root != c.root || verify.offset > c.length || !verify.offset.is_multiple_of(GROUP) {
             return Err(ResetCode::Malformed);
         }
@@ -402,7 +408,12 @@ impl InputReader for RemoteInputs<'_> {
 }
 
 impl<'a> RemoteInputs<'a> {
-    fn new(shared: &'a Shared, connection: &'a Connection, offer: OfferId, entries: &[InputEntry]) -> Result<Self, CacheError> {
+    fn new(
+        shared: &'a Shared,
+        connection: &'a Connection,
+        offer: OfferId,
+        entries: &[InputEntry],
+    ) -> Result<Self, CacheError> {
         let cached = entries.iter().map(|e| shared.cache.entry(e.hash, e.size)).collect::<Result<_, _>>()?;
         Ok(Self { cache: &shared.cache, connection, offer, entries: entries.to_vec(), cached })
     }
@@ -439,9 +450,10 @@ impl<'a> RemoteInputs<'a> {
             Err(e) => {
                 self.cache.unreserve(end - start);
                 Err(match e {
-                    BlobError::Stream(StreamError::Reset(ResetCode::InputChanged)) => {
-                        BrokerError::InputChanged(info.table.clone(), "the requester's file is no longer what it pinned".into())
-                    }
+                    BlobError::Stream(StreamError::Reset(ResetCode::InputChanged)) => BrokerError::InputChanged(
+                        info.table.clone(),
+                        "the requester's file is no longer what it pinned".into(),
+                    ),
                     e => unavailable(e.to_string()),
                 })
             }

@@ -16,8 +16,8 @@ pub use id::{Hash, NodeId, OfferId, ParseIdError};
 pub use identity::{Identity, PublicKey};
 pub use message::{
     Accept, Bid, Body, Commit, DataClass, Decline, DeclineReason, Dispatch, FailureKind, Fetch, Format, InputEntry,
-    InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Settle, Stage, Verdict, Verify, manifest_check,
-    query_hash,
+    InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Settle, Stage, Verdict, Verify,
+    manifest_check, query_hash,
 };
 pub use reset::{Fault, ResetCode};
 

@@ -195,7 +195,9 @@ pub struct InputEntry {
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum ManifestError {
     /// A table's name is empty, too long or has other characters.
-    #[error("{0:?} cannot name an input: use letters, digits, `_`, `-` and `.`, at most 64 of them, and begin with a letter or `_`")]
+    #[error(
+        "{0:?} cannot name an input: use letters, digits, `_`, `-` and `.`, at most 64 of them, and begin with a letter or `_`"
+    )]
     TableName(String),
     /// A file's name is not `<table>/<name>`.
     #[error("{0:?} cannot name a file of an input")]
@@ -233,7 +235,9 @@ pub fn manifest_check(entries: &[InputEntry]) -> Result<(), ManifestError> {
             return Err(ManifestError::TableName(e.table.chars().take(80).collect()));
         }
         let name = e.file.strip_prefix(&e.table).and_then(|f| f.strip_prefix('/'));
-        if !name.is_some_and(|n| !n.is_empty() && n.len() <= 255 && !n.contains('/') && !n.chars().any(char::is_control)) {
+        if !name
+            .is_some_and(|n| !n.is_empty() && n.len() <= 255 && !n.contains('/') && !n.chars().any(char::is_control))
+        {
             return Err(ManifestError::FileName(e.file.chars().take(300).collect()));
         }
         if !files.insert(&e.file) {

@@ -99,12 +99,8 @@ impl Prepared {
     }
 
     fn run(&mut self, job: JobSpec) -> FromCell {
-        let call = engine::Job {
-            sql: job.sql.clone(),
-            time_us: job.time_us,
-            seed: job.seed.to_vec(),
-            memory: job.memory,
-        };
+        let call =
+            engine::Job { sql: job.sql.clone(), time_us: job.time_us, seed: job.seed.to_vec(), memory: job.memory };
         self.store.data_mut().job = Some(job);
         match self.engine.call_run(&mut self.store, &call) {
             Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage() },

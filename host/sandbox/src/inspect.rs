@@ -61,7 +61,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(InspectError::NotAComponent),
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                return Err(InspectError::NotAComponent);
+            }
             Payload::ModuleSection { .. } => {
                 found.modules += 1;
                 depth += 1;

@@ -16,7 +16,7 @@ mod wire;
 
 pub use cell::{CellExit, run_cell};
 pub use image::{Image, ImageCache, ImageError};
-pub use inspect::{Import, Inspection, InspectError, inspect};
+pub use inspect::{Import, InspectError, Inspection, inspect};
 pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, Pool};
 pub use profile::Variant;
 pub use wire::{FailKind, Input, JobSpec, Usage};

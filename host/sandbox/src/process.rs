@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
 use crate::Image;
+use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
 
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +30,12 @@ pub struct CellCommand {
 /// Answers what a running job asks of its parent.
 pub trait Broker: Send {
     /// Exactly `length` bytes of an input. Bounds are checked already.
-    fn read(&mut self, index: u32, offset: u64, length: u32) -> impl Future<Output = Result<Vec<u8>, BrokerError>> + Send;
+    fn read(
+        &mut self,
+        index: u32,
+        offset: u64,
+        length: u32,
+    ) -> impl Future<Output = Result<Vec<u8>, BrokerError>> + Send;
     /// The next bytes of the result.
     fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), BrokerError>> + Send;
     /// How much of the query is done, 1/10000.

@@ -22,7 +22,9 @@ async fn main() -> Result<ExitCode> {
     }
     println!("== Data: TPC-H at scale factor {SCALE} as Parquet, in {} ==", data.display());
     tpch::generate(&data, SCALE)?;
-    println!("== Grid: nine worker processes on loopback, each running queries in WebAssembly sandboxes of their own ==");
+    println!(
+        "== Grid: nine worker processes on loopback, each running queries in WebAssembly sandboxes of their own =="
+    );
     use Behaviour::{Honest, Stall, WrongBytes, WrongCommit};
     let behaviours = [WrongCommit, Honest, WrongBytes, Honest, Honest, Stall, Honest, Honest, Honest];
     let grid = Grid::start(&behaviours, &[])?;
@@ -51,7 +53,9 @@ async fn main() -> Result<ExitCode> {
     println!("  wrong commits outvoted         {}", shown.dissent);
     println!("  false bytes caught, re-sent    {}", shown.wrong_bytes);
     println!("  stalled or slower, left behind {}", shown.left_behind);
-    println!("  false answers accepted         0: each answer's every byte was checked against the hash that a quorum signed");
+    println!(
+        "  false answers accepted         0: each answer's every byte was checked against the hash that a quorum signed"
+    );
     println!("\nLoopback on one machine: a demonstration of the protocol, not of separate hardware.");
     let table = relative(data.join("lineitem.parquet"));
     println!("\nNext, with a file of your own:\n  target/release/eider up &");
@@ -88,7 +92,12 @@ fn show(n: usize, record: &JobRecord, summary: &mut Summary) {
         at(What::FirstByte),
         at(What::Done),
     );
-    println!("  metering: {} bytes in {} reads, {} MiB of memory", metering.bytes_read, metering.reads, metering.memory >> 20);
+    println!(
+        "  metering: {} bytes in {} reads, {} MiB of memory",
+        metering.bytes_read,
+        metering.reads,
+        metering.memory >> 20
+    );
     let names: Vec<_> = record.agreed.iter().map(|a| a.short()).collect();
     println!("  agreed: {}", names.join(" "));
     for peer in &record.peers {

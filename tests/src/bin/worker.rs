@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use eider_net::{Source, file_outboard};
-use eider_node::{CellRunner, EngineBinary, InputReader, Paths, Product, RunError, Runner, Work, Worker, WorkerPolicy, WorkerSetup};
+use eider_node::{
+    CellRunner, EngineBinary, InputReader, Paths, Product, RunError, Runner, Work, Worker, WorkerPolicy, WorkerSetup,
+};
 use eider_protocol::{Hash, Outcome, Progress};
 use eider_sandbox::{CellCommand, ImageCache, Pool, Variant};
 use eider_tests::Behaviour;

@@ -1,0 +1,64 @@
+# make demo   sets everything up and runs TPC-H on a grid of nine local workers, three of which lie or stall
+# make test   all tests
+# make check  formatting, lints, docs, dependency policy
+# make bench  ratios against native DuckDB and plain QUIC, in one run
+# make engine builds the DuckDB engine from source and compares it with the committed one
+
+SHELL := /bin/bash
+CARGO := cargo
+OUT := $(CURDIR)/target
+# Compiled engines are named by content, so a cache outside the checkout (EIDER_CACHE) can only save time.
+export EIDER_CACHE ?= $(OUT)/eider-cache
+export RUST_BACKTRACE ?= 0
+PYDEPS := $(OUT)/pydeps
+
+.PHONY: all build demo test check bench engine clean
+
+all: build
+
+build: toolchain
+	@[ -x $(OUT)/release/eider ] || echo "building eider: about 6 minutes on two cores the first time, seconds after that"
+	@$(CARGO) build --release --locked --quiet
+
+demo: build
+	@$(OUT)/release/eider-demo
+
+test: build $(PYDEPS)/.done
+	@echo "tests: about 3 minutes on two cores, and two more the first time, when the engine is compiled for this machine"
+	@$(OUT)/release/eider engine compile >/dev/null
+	@$(OUT)/release/eider engine compile --metered >/dev/null
+	$(CARGO) test --release --locked --workspace
+
+check: toolchain
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	 else echo "check: cargo-deny is not installed, deny.toml was NOT checked (cargo install cargo-deny)"; fi
+
+bench: build $(PYDEPS)/.done
+	@$(OUT)/release/eider engine compile >/dev/null
+	@$(OUT)/release/eider engine compile --metered >/dev/null
+	@$(OUT)/release/eider-bench
+
+# The native DuckDB that answers are compared with: the official wheel of the engine's version.
+$(PYDEPS)/.done: tests/requirements.txt
+	@mkdir -p $(PYDEPS)
+	@python3 -m pip --version >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-pip; } >/dev/null 2>&1 || true
+	@echo "fetching native DuckDB to compare with (25 MB)"
+	@if python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+	    --target $(PYDEPS) --upgrade -r tests/requirements.txt 2>/dev/null; then touch $@; \
+	 else echo "WARNING: no native DuckDB (pip for python3 is needed): comparisons with it will be SKIPPED"; \
+	   [ -z "$$CI" ]; fi
+
+engine: toolchain
+	@echo "building the engine from source: about 20 minutes on two cores"
+	@cd guest/duckdb/build && CARGO_TARGET_DIR=$(OUT)/engine-build $(CARGO) build --release --locked --quiet
+	@python3 guest/duckdb/build.py $(OUT)/engine $(OUT)/engine-build/release/engine-build guest/duckdb/engine.lock
+
+toolchain:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust 1.95 or later with rustup, then try again"; exit 1; }
+.PHONY: toolchain
+
+clean:
+	$(CARGO) clean
