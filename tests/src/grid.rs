@@ -76,6 +76,29 @@ pub struct Ran {
     pub bytes: Vec<u8>,
 }
 
+impl Ran {
+    /// The result as CSV without header.
+    ///
+    /// # Errors
+    /// When it is no Arrow IPC stream.
+    pub fn csv(&self) -> Result<String> {
+        let reader = arrow::ipc::reader::StreamReader::try_new(&self.bytes[..], None)?;
+        let mut out = vec![];
+        let mut writer = arrow::csv::WriterBuilder::new().with_header(false).build(&mut out);
+        for batch in reader {
+            writer.write(&batch?)?;
+        }
+        drop(writer);
+        Ok(String::from_utf8(out)?)
+    }
+
+    /// The fate of worker `i` of the grid that ran the job.
+    pub fn fate(&self, grid: &Grid, i: usize) -> String {
+        let node = grid.workers[i].1.node;
+        self.record.peers.iter().find(|p| p.node == node).map_or_else(String::new, |p| p.fate.clone())
+    }
+}
+
 impl Job {
     /// Three workers, two of which must agree.
     pub fn new(sql: &str) -> Self {

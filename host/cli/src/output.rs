@@ -54,6 +54,7 @@ impl Write for SharedOutput {
 
 type Out = BufWriter<Box<dyn Write + Send>>;
 
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 enum Form {
     Arrow(Out),
     Table {

@@ -1,0 +1,61 @@
+"""Native DuckDB (the official wheel of the engine's version) as the reference.
+
+native.py compare DATA RESULTS QUERIES   each q*.parquet in RESULTS against the query run natively, as values
+native.py time DATA QUERIES ROUNDS       seconds of each query at one thread, as JSON
+"""
+import json, math, os, sys, time
+
+import duckdb
+
+TABLES = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"]
+
+
+def connect(data):
+    con = duckdb.connect()
+    con.execute("SET threads = 1")
+    for table in TABLES:
+        con.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{data}/{table}.parquet')")
+    return con
+
+
+def same(a, b):
+    if isinstance(a, float) or isinstance(b, float):
+        return math.isclose(float(a), float(b), rel_tol=1e-12, abs_tol=0) or a == b
+    return a == b
+
+
+def compare(data, results, queries):
+    con, equal = connect(data), 0
+    assert duckdb.__version__ == "2.0.0", duckdb.__version__
+    for n in range(1, 23):
+        with open(f"{queries}/q{n:02}.sql") as f:
+            want = con.execute(f.read()).fetchall()
+        got = con.execute(f"SELECT * FROM read_parquet('{results}/q{n:02}.parquet')").fetchall()
+        if len(want) != len(got):
+            sys.exit(f"query {n}: {len(got)} rows, native has {len(want)}")
+        for i, (w, g) in enumerate(zip(want, got)):
+            if len(w) != len(g) or not all(map(same, w, g)):
+                sys.exit(f"query {n}, row {i}: {g}, native has {w}")
+        equal += 1
+    print(f"{equal} queries equal native DuckDB {duckdb.__version__}")
+
+
+def measure(data, queries, rounds):
+    con, seconds = connect(data), {}
+    for n in range(1, 23):
+        with open(f"{queries}/q{n:02}.sql") as f:
+            sql = f.read()
+        best = math.inf
+        for _ in range(rounds):
+            start = time.perf_counter()
+            con.execute(sql).fetchall()
+            best = min(best, time.perf_counter() - start)
+        seconds[n] = best
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "compare":
+        compare(*sys.argv[2:5])
+    else:
+        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))
