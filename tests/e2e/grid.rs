@@ -14,7 +14,7 @@ use eider_tests::Behaviour::{Honest, Slow, Stall, WrongBytes, WrongCommit};
 use eider_tests::{Grid, Job, request_of};
 
 /// A query of some seconds that neither reads nor returns anything to speak of.
-const LONG: &str = "SELECT count(*) FROM range(60000) a, range(60000) b WHERE (a.range * b.range) % 7 = 3";
+const LONG: &str = "SELECT count(*) FROM range(25000) a, range(25000) b WHERE (a.range * b.range) % 7 = 3";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_agree_to_the_bit_on_whatever_could_differ() {

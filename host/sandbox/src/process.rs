@@ -18,6 +18,11 @@ use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A cell that could not be started is tried again after this long.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Starting a cell takes about 10 ms of processor time, which the job that was just given one needs more.
+const REFILL_PAUSE: Duration = Duration::from_millis(25);
+
 /// How to start a cell: `program args… --variant V IMAGE`.
 #[derive(Clone, Debug)]
 pub struct CellCommand {
@@ -222,9 +227,14 @@ impl Pool {
                 if tx.send(cell).await.is_err() {
                     break;
                 }
-                if failed {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
+                // While another cell is ready, the job that took one has the processor first.
+                let ready = tx.max_capacity() - tx.capacity();
+                let pause = match (failed, ready) {
+                    (true, _) => RETRY_PAUSE,
+                    (false, 0) => Duration::ZERO,
+                    _ => REFILL_PAUSE,
+                };
+                tokio::time::sleep(pause).await;
             }
         });
         Self { ready: Arc::new(Mutex::new(rx)), image }

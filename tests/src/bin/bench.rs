@@ -1,1 +1,197 @@
-fn main() {}
+//! `make bench`: ratios within one run, for times of different runs on shared machines do not compare.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use eider_net::{Endpoint, Source, file_outboard};
+use eider_node::{CellRunner, EngineBinary, Work, run_local};
+use eider_protocol::{Dispatch, Identity, NodeId, OfferId, Outcome};
+use eider_sandbox::{CellCommand, ImageCache, Pool, Variant};
+use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, request_of, target_dir, tpch};
+
+/// Rounds of each query; the best counts.
+const ROUNDS: usize = 3;
+/// Bytes of the streaming comparison.
+const STREAM: usize = 512 << 20;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    start_of_a_job().await?;
+    grid_against_local().await?;
+    streaming().await?;
+    engine_against_native().await
+}
+
+fn runner(variant: Variant) -> Result<CellRunner> {
+    let engine = EngineBinary::built_in()?;
+    let cache = ImageCache::open(engine_cache().join("engines"))?;
+    let image = cache.image(engine.hash.into(), variant, || engine.bytes(), |_| {})?;
+    let command = CellCommand { program: eider(), args: vec!["cell".into()] };
+    Ok(CellRunner::new([Pool::start(command, image, 2)], std::env::temp_dir()))
+}
+
+/// Runs a job in a prepared cell and returns its seconds.
+async fn local(runner: &CellRunner, job: &Job) -> Result<f64> {
+    let request = request_of(job, vec![])?;
+    let dispatch = Dispatch {
+        offer: OfferId::from_bytes([0; 32]),
+        worker: NodeId::from_bytes([0; 32]),
+        sql: request.sql,
+        inputs: request.inputs.entries(),
+        time_us: request.time_us,
+        seed: request.seed,
+    };
+    let work = Work { dispatch, limits: request.limits, variant: job.variant };
+    let started = Instant::now();
+    let report = run_local(runner, work, &request.inputs, &mut std::io::sink()).await?;
+    let took = started.elapsed().as_secs_f64();
+    match report.outcome {
+        Outcome::Completed { .. } => Ok(took),
+        Outcome::Failed { message, .. } => bail!("{message}"),
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+async fn start_of_a_job() -> Result<()> {
+    let runner = runner(Variant::Plain)?;
+    let mut times = vec![];
+    for _ in 0..60 {
+        // Let the pool prepare the next cell: what is measured is a job's start, not a cell's.
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        times.push(local(&runner, &Job::new("SELECT 1")).await? * 1e3);
+    }
+    println!("SELECT 1 in a prepared cell, job to last byte: p50 {:.2} ms (goal 5)", median(times));
+    Ok(())
+}
+
+async fn grid_against_local() -> Result<()> {
+    let runner = runner(Variant::Plain)?;
+    let grid = Grid::start(&[Honest, Honest, Honest], &[])?;
+    let (mut jobs, mut locals) = (vec![], vec![]);
+    for _ in 0..40 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let ran = grid.run(&Job::new("SELECT 1").of(3, 2)).await?;
+        jobs.push(ran.record.timeline.last().context("no end")?.ms);
+        locals.push(local(&runner, &Job::new("SELECT 1")).await? * 1e3);
+    }
+    let (grid, local) = (median(jobs), median(locals));
+    println!("SELECT 1 verified, k=3 q=2 on loopback: p50 {grid:.2} ms, {:.1} of the local sandbox", grid / local);
+    Ok(())
+}
+
+async fn streaming() -> Result<()> {
+    let mut file = tempfile::tempfile()?;
+    let block: Vec<u8> = (0..1u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for _ in 0..STREAM >> 20 {
+        file.write_all(&block)?;
+    }
+    std::io::Seek::rewind(&mut file)?;
+    let outboard = file_outboard(&mut file, STREAM as u64)?;
+    let source = Source { file: Arc::new(file), outboard: Arc::new(outboard), checked: false };
+    let server = Endpoint::bind("127.0.0.1:0".parse()?, &Identity::from_seed([1; 32]))?;
+    let client = Endpoint::bind("127.0.0.1:0".parse()?, &Identity::from_seed([2; 32]))?;
+    let address = server.local_addr()?;
+    let (root, sending) = (source.outboard.root, source.clone());
+    tokio::spawn(async move {
+        let connection = Endpoint::finish(server.accept().await?).await.ok()?;
+        while let Ok(mut stream) = connection.accept().await {
+            let frame = stream.receiver.expect().await.ok()?;
+            let source = sending.clone();
+            if frame.payload == b"plain" {
+                let mut at = 0u64;
+                while at < STREAM as u64 {
+                    let mut piece = vec![0; 256 << 10];
+                    std::os::unix::fs::FileExt::read_exact_at(&*source.file, &mut piece, at).ok()?;
+                    at += piece.len() as u64;
+                    stream.sender.bytes(piece.into()).await.ok()?;
+                }
+            } else {
+                eider_net::send(&mut stream.sender, source, 0, STREAM as u64).await.ok()?;
+            }
+            stream.sender.finish();
+        }
+        Some(())
+    });
+    let connection = client.connect(address, None).await?;
+    let (mut plain, mut verified) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        let mut stream = connection.open().await?;
+        let started = Instant::now();
+        stream.sender.frame(eider_protocol::Kind::Fetch, b"plain").await?;
+        let mut bytes = 0;
+        while let Some(piece) = stream.receiver.bytes().await? {
+            bytes += piece.len();
+        }
+        assert_eq!(bytes, STREAM);
+        plain = plain.min(started.elapsed().as_secs_f64());
+        let mut stream = connection.open().await?;
+        let started = Instant::now();
+        stream.sender.frame(eider_protocol::Kind::Fetch, b"verified").await?;
+        eider_net::receive(&mut stream.receiver, root, STREAM as u64, (0, STREAM as u64), |_, _| Ok(())).await?;
+        verified = verified.min(started.elapsed().as_secs_f64());
+    }
+    let speed = |seconds: f64| STREAM as f64 / 1e6 / seconds;
+    let (v, p) = (speed(verified), speed(plain));
+    println!("verified streaming: {v:.0} MB/s, plain QUIC {p:.0} MB/s: {:.2} (goal 0.7)", v / p);
+    Ok(())
+}
+
+async fn engine_against_native() -> Result<()> {
+    let data = target_dir().join("demo").join("tpch-sf1");
+    println!("TPC-H at scale factor 1, one thread, best of {ROUNDS} (generating data the first time)");
+    tpch::generate(&data, 1.0)?;
+    let Some(native) = native(&data)? else {
+        println!("SKIPPED: no native DuckDB to compare with (see make test)");
+        return Ok(());
+    };
+    let mut ratios = BTreeMap::new();
+    for variant in Variant::ALL {
+        let runner = runner(variant)?;
+        for n in 1..=22 {
+            let mut job = Job { variant, ..Job::new(&tpch::query(n)?) };
+            job.inputs = tpch::inputs(&data);
+            let mut best = f64::MAX;
+            for _ in 0..ROUNDS {
+                best = best.min(local(&runner, &job).await?);
+            }
+            ratios.entry(n).or_insert_with(Vec::new).push(best / native[&n]);
+        }
+    }
+    for (n, r) in &ratios {
+        println!("  q{n:<2} native {:6.0} ms, plain {:.2}, metered {:.2}", native[n] * 1e3, r[0], r[1]);
+    }
+    let mean = |i: usize| (ratios.values().map(|r| r[i].ln()).sum::<f64>() / ratios.len() as f64).exp();
+    println!(
+        "engine against native DuckDB, geometric mean: plain {:.2} (goal 1.65), metered {:.2} (goal 2.2)",
+        mean(0),
+        mean(1)
+    );
+    Ok(())
+}
+
+/// Seconds of each query in the official wheel, or none where it could not be had.
+fn native(data: &Path) -> Result<Option<BTreeMap<usize, f64>>> {
+    let pydeps: PathBuf = target_dir().parent().context("target")?.join("pydeps");
+    if !pydeps.join(".done").exists() {
+        return Ok(None);
+    }
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = Command::new("python3")
+        .arg(tests.join("native.py"))
+        .args(["time".as_ref(), data.as_os_str(), tests.join("tpch").as_os_str(), ROUNDS.to_string().as_ref()])
+        .env("PYTHONPATH", &pydeps)
+        .output()?;
+    if !out.status.success() {
+        bail!("native.py: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(Some(serde_json::from_slice(&out.stdout)?))
+}

@@ -1,0 +1,202 @@
+//! Every message: a golden vector, a round trip, and bytes that are none.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use eider_protocol::*;
+use proptest::prelude::*;
+
+fn identity() -> Identity {
+    Identity::from_seed([42; 32])
+}
+
+fn hash(n: u8) -> Hash {
+    Hash::from_bytes([n; 32])
+}
+
+fn job() -> OfferId {
+    OfferId::from_bytes([9; 32])
+}
+
+fn offer() -> Offer {
+    Offer {
+        requester: identity().node_id(),
+        query: query_hash("SELECT 1"),
+        class: DataClass::Internal,
+        engine: hash(1),
+        profile: "p1-plain".into(),
+        limits: Limits { memory: 1 << 30, result: 1 << 20, run_ms: 60_000 },
+        inputs: InputsSummary { count: 1, bytes: 1000 },
+        nonce: [7; 32],
+    }
+}
+
+fn outcome() -> Outcome {
+    let metering = Metering { fuel: Some(12345), bytes_read: 1000, reads: 3, memory: 1 << 20 };
+    Outcome::Completed { root: hash(2), length: 400, rows: 1, metering }
+}
+
+fn dispatch() -> Dispatch {
+    let entry = InputEntry {
+        table: "t".into(),
+        file: "t/a.parquet".into(),
+        format: Format::Parquet,
+        size: 1000,
+        hash: hash(3),
+    };
+    Dispatch {
+        offer: job(),
+        worker: identity().node_id(),
+        sql: "SELECT 1".into(),
+        inputs: vec![entry],
+        time_us: 1_700_000_000_000_000,
+        seed: [5; 32],
+    }
+}
+
+/// Kind and payload of one of each.
+fn samples() -> Vec<(Kind, Vec<u8>)> {
+    let id = identity();
+    fn signed<T: Body>(id: &Identity, message: T) -> (Kind, Vec<u8>) {
+        (T::KIND, Signed::sign(id, message).to_payload())
+    }
+    let accept = Accept { eta_ms: 5, price: 0, free_memory: 1 << 30, free_jobs: 2 };
+    vec![
+        signed(&id, offer()),
+        signed(&id, Bid { offer: job(), answer: Ok(accept) }),
+        signed(&id, dispatch()),
+        signed(&id, Commit { offer: job(), outcome: outcome() }),
+        signed(&id, Verify { offer: job(), root: hash(2), offset: 16384 }),
+        signed(&id, Settle { offer: job(), worker: id.node_id(), verdict: Verdict::Delivered, digest: hash(4) }),
+        (Kind::Progress, Progress { stage: Stage::Running, done: 5000, bytes_read: 77 }.to_payload()),
+        (Kind::Fetch, Fetch { offer: job(), index: 0, start: 0, end: 1000 }.to_payload()),
+    ]
+}
+
+/// Decodes as the receiver of a frame does.
+fn decode(kind: Kind, payload: &[u8], signer: NodeId) -> Result<(), DecodeError> {
+    match kind {
+        Kind::Offer => Signed::<Offer>::open(payload, signer).map(drop),
+        Kind::Bid => Signed::<Bid>::open(payload, signer).map(drop),
+        Kind::Dispatch => Signed::<Dispatch>::open(payload, signer).map(drop),
+        Kind::Commit => Signed::<Commit>::open(payload, signer).map(drop),
+        Kind::Verify => Signed::<Verify>::open(payload, signer).map(drop),
+        Kind::Settle => Signed::<Settle>::open(payload, signer).map(drop),
+        Kind::Progress => Progress::decode(payload).map(drop),
+        Kind::Fetch => Fetch::decode(payload).map(drop),
+    }
+}
+
+#[test]
+fn frames_are_those_of_the_golden_vectors() {
+    assert_eq!(samples().iter().map(|(k, _)| *k).collect::<Vec<_>>(), Kind::ALL);
+    for (kind, payload) in samples() {
+        let path = format!("{}/tests/golden/{kind}.hex", env!("CARGO_MANIFEST_DIR"));
+        let frame = hex::encode(encode_frame(kind, &payload).unwrap());
+        if std::env::var_os("EIDER_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, format!("{frame}\n")).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(frame, golden.trim(), "{kind}: the wire format changed; that is a new version of the protocol");
+        decode(kind, &payload, identity().node_id()).unwrap();
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_a_signed_message_is_refused() {
+    for (kind, payload) in samples().into_iter().filter(|(k, _)| !matches!(k, Kind::Progress | Kind::Fetch)) {
+        for i in 0..payload.len() {
+            let mut bad = payload.clone();
+            bad[i] ^= 1;
+            assert!(decode(kind, &bad, identity().node_id()).is_err(), "{kind}: byte {i} does not matter");
+        }
+    }
+}
+
+#[test]
+fn a_signature_for_one_kind_is_none_for_another() {
+    let verify = Signed::sign(&identity(), Verify { offer: job(), root: hash(2), offset: 0 });
+    let wrong = Signed::<Settle>::open(&verify.to_payload(), identity().node_id());
+    assert_eq!(wrong.unwrap_err(), DecodeError::BadSignature(Kind::Settle));
+    let stranger = Identity::from_seed([1; 32]).node_id();
+    let wrong = Signed::<Verify>::open(&verify.to_payload(), stranger).unwrap_err();
+    assert_eq!(wrong.reset_code(), ResetCode::WrongPeer);
+}
+
+#[test]
+fn header_bounds_a_payload_before_it_is_read() {
+    for kind in Kind::ALL {
+        let header = |n: u32| [&[*kind as u8][..], &n.to_be_bytes()].concat().try_into().unwrap();
+        let max = u32::try_from(kind.max_bytes()).unwrap();
+        assert!(FrameHeader::parse(header(max)).is_ok());
+        assert!(matches!(FrameHeader::parse(header(max + 1)), Err(FrameError::TooLarge { .. })));
+    }
+    assert_eq!(FrameHeader::parse([0; 5]), Err(FrameError::UnknownKind(0)));
+}
+
+#[test]
+fn reset_codes_come_back_from_the_wire() {
+    for code in ResetCode::ALL {
+        assert_eq!(ResetCode::from_code(code.code().into()), Some(*code));
+    }
+    assert_eq!(ResetCode::from_code(0xffff), None);
+}
+
+#[test]
+fn manifests_with_bad_names_are_refused() {
+    let entry = |table: &str, file: &str| InputEntry { table: table.into(), file: file.into(), ..dispatch().inputs[0].clone() };
+    assert_eq!(manifest_check(&[entry("a", "a/x"), entry("a", "a/y")]), Ok(()));
+    assert!(matches!(manifest_check(&[entry("1a", "1a/x")]), Err(ManifestError::TableName(_))));
+    assert!(matches!(manifest_check(&[entry("a\"", "a\"/x")]), Err(ManifestError::TableName(_))));
+    assert!(matches!(manifest_check(&[entry("a", "b/x")]), Err(ManifestError::FileName(_))));
+    assert!(matches!(manifest_check(&[entry("a", "a/../x")]), Err(ManifestError::FileName(_))));
+    assert!(matches!(manifest_check(&[entry("a", "a/x"), entry("a", "a/x")]), Err(ManifestError::Twice(_))));
+    let csv = InputEntry { format: Format::Csv, ..entry("A", "A/x") };
+    assert!(matches!(manifest_check(&[entry("a", "a/x"), csv]), Err(ManifestError::Mixed(_))));
+}
+
+fn any_hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash::from_bytes)
+}
+
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    let metering = (any::<Option<u64>>(), any::<u64>(), any::<u64>(), any::<u64>());
+    prop_oneof![
+        (any_hash(), any::<u64>(), any::<u64>(), metering).prop_map(|(root, length, rows, m)| {
+            let metering = Metering { fuel: m.0, bytes_read: m.1, reads: m.2, memory: m.3 };
+            Outcome::Completed { root, length, rows, metering }
+        }),
+        ".{0,200}".prop_map(|message| Outcome::Failed { kind: FailureKind::Query, message }),
+    ]
+}
+
+fn round_trip<T: Body + Clone + PartialEq + std::fmt::Debug>(message: T) {
+    let signed = Signed::sign(&identity(), message.clone());
+    let back = Signed::<T>::open(&signed.to_payload(), identity().node_id()).unwrap();
+    assert_eq!(back.message(), &message);
+    assert_eq!(back, signed);
+}
+
+proptest! {
+    #[test]
+    fn messages_survive_the_wire(
+        nonce in any::<[u8; 32]>(), bytes in any::<u64>(), h in any_hash(), sql in ".{0,300}", outcome in any_outcome(),
+        time_us in any::<i64>(), price in any::<u64>(), detail in ".{0,100}", done in any::<u32>(),
+    ) {
+        round_trip(Offer { nonce, query: h, inputs: InputsSummary { count: done, bytes }, ..offer() });
+        round_trip(Bid { offer: job(), answer: Ok(Accept { eta_ms: bytes, price, free_memory: bytes, free_jobs: done }) });
+        round_trip(Bid { offer: job(), answer: Err(Decline { reason: DeclineReason::Busy, detail }) });
+        round_trip(Dispatch { sql, time_us, seed: nonce, ..dispatch() });
+        prop_assert_eq!(outcome.digest(), outcome.clone().digest());
+        round_trip(Commit { offer: job(), outcome });
+        round_trip(Verify { offer: job(), root: h, offset: bytes });
+        round_trip(Settle { offer: job(), worker: NodeId::from_bytes(nonce), verdict: Verdict::Agreed, digest: h });
+        let progress = Progress { stage: Stage::Preparing, done, bytes_read: bytes };
+        prop_assert_eq!(Progress::decode(&progress.to_payload()).unwrap(), progress);
+        let fetch = Fetch { offer: job(), index: done, start: bytes, end: price };
+        prop_assert_eq!(Fetch::decode(&fetch.to_payload()).unwrap(), fetch);
+    }
+
+    #[test]
+    fn noise_is_refused_without_a_panic(kind in 0usize..8, noise in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode(Kind::ALL[kind], &noise, identity().node_id());
+    }
+}
