@@ -2,6 +2,7 @@
 # make test   all tests
 # make check  formatting, lints, docs, dependency policy
 # make bench  ratios against native DuckDB and plain QUIC, in one run
+# make fuzz-smoke runs each fuzz target for ten seconds
 # make engine builds the DuckDB engine from source and compares it with the committed one
 
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench engine clean
+.PHONY: all build demo test check bench fuzz-smoke engine clean
 
 all: build
 
@@ -50,6 +51,18 @@ $(PYDEPS)/.done: tests/requirements.txt
 	    --target $(PYDEPS) --upgrade -r tests/requirements.txt 2>/dev/null; then touch $@; \
 	 else echo "WARNING: no native DuckDB (pip for python3 is needed): comparisons with it will be SKIPPED"; \
 	   [ -z "$$CI" ]; fi
+
+# libFuzzer's instrumentation on the stable compiler; needs a C++ compiler for its runtime.
+FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions --cfg fuzzing
+FUZZ_SECONDS ?= 10
+fuzz-smoke: toolchain
+	@cd tests/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_TARGET_DIR=$(OUT)/fuzz $(CARGO) build --release --locked --quiet \
+	  --target $$(rustc -vV | sed -n 's/^host: //p')
+	@for t in $(OUT)/fuzz/*/release; do for k in offer bid dispatch commit verify settle progress fetch; do \
+	  mkdir -p $(OUT)/fuzz/corpus/$$k; cp -n tests/fuzz/corpus/$$k/* $(OUT)/fuzz/corpus/$$k/ 2>/dev/null; \
+	  $$t/$$k -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(OUT)/fuzz/corpus/$$k 2>&1 | \
+	    sed -n "s/^stat::number_of_executed_units: */fuzz $$k: runs /p; /ERROR\|panicked/p"; [ $${PIPESTATUS[0]} = 0 ] || exit 1; done; done
 
 engine: toolchain
 	@echo "building the engine from source: about 20 minutes on two cores"

@@ -54,6 +54,12 @@ impl<T: Body> Signed<T> {
         Ok(Self { envelope, message })
     }
 
+    /// A message out of the body that a signature would be over; for fuzzing what lies behind one.
+    #[doc(hidden)]
+    pub fn parse_body(body: &[u8]) -> Option<T> {
+        crate::message::decode(T::KIND, body).ok()
+    }
+
     /// The frame's payload.
     pub fn to_payload(&self) -> Vec<u8> {
         crate::message::encode(&self.envelope)

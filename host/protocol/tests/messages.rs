@@ -142,7 +142,8 @@ fn reset_codes_come_back_from_the_wire() {
 
 #[test]
 fn manifests_with_bad_names_are_refused() {
-    let entry = |table: &str, file: &str| InputEntry { table: table.into(), file: file.into(), ..dispatch().inputs[0].clone() };
+    let entry =
+        |table: &str, file: &str| InputEntry { table: table.into(), file: file.into(), ..dispatch().inputs[0].clone() };
     assert_eq!(manifest_check(&[entry("a", "a/x"), entry("a", "a/y")]), Ok(()));
     assert!(matches!(manifest_check(&[entry("1a", "1a/x")]), Err(ManifestError::TableName(_))));
     assert!(matches!(manifest_check(&[entry("a\"", "a\"/x")]), Err(ManifestError::TableName(_))));

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{Read, Seek, Write};
+use std::io::Seek;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -62,28 +62,23 @@ impl Runner for Spoiler {
     }
 }
 
-/// Changes one byte in the middle; with `recommit`, commits to what that makes.
+/// Changes one byte in the middle of the result's file; with `recommit`, commits to what that makes.
 fn spoil(product: Product, recommit: bool) -> std::io::Result<Product> {
     let (Outcome::Completed { length, rows, metering, .. }, Some(source)) = (&product.outcome, &product.result) else {
         return Ok(product);
     };
-    let mut bytes = vec![];
-    let mut original: &File = &source.file;
-    original.rewind()?;
-    original.read_to_end(&mut bytes)?;
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    let mut file = tempfile::tempfile()?;
-    file.write_all(&bytes)?;
+    let mut byte = [0];
+    source.file.read_exact_at(&mut byte, length / 2)?;
+    source.file.write_all_at(&[byte[0] ^ 1], length / 2)?;
     if !recommit {
-        return Ok(Product { result: Some(Source { file: Arc::new(file), ..source.clone() }), ..product });
+        return Ok(product);
     }
+    let mut file: &File = &source.file;
     file.rewind()?;
     let outboard = file_outboard(&mut file, *length)?;
-    file.read_exact_at(&mut [0], 0)?;
     let root = Hash::from(outboard.root);
     let outcome = Outcome::Completed { root, length: *length, rows: *rows, metering: *metering };
-    Ok(Product { outcome, result: Some(Source { file: Arc::new(file), outboard: Arc::new(outboard), checked: false }) })
+    Ok(Product { outcome, result: Some(Source { outboard: Arc::new(outboard), ..source.clone() }) })
 }
 
 #[tokio::main]
