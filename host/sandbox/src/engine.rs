@@ -44,8 +44,12 @@ impl Host {
         self.socket.read_exact(&mut header)?;
         let bad = || std::io::Error::from(std::io::ErrorKind::InvalidData);
         let (kind, n) = wire::payload_length(header).ok_or_else(bad)?;
-        let mut payload = vec![0; n];
-        self.socket.read_exact(&mut payload)?;
+        // Into memory that was not zeroed first: these are megabytes.
+        let mut payload = Vec::with_capacity(n);
+        (&mut self.socket).take(n as u64).read_to_end(&mut payload)?;
+        if payload.len() != n {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
         ToCell::decode(kind, payload).ok_or_else(bad)
     }
 

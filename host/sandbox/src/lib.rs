@@ -7,6 +7,7 @@
 
 mod cell;
 mod engine;
+mod hugepages;
 mod image;
 mod inspect;
 mod jail;

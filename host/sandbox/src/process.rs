@@ -170,7 +170,14 @@ impl Cell {
     }
 
     async fn send(&mut self, message: ToCell) -> Result<(), CellError> {
-        match self.socket.write_all(&message.encode()).await {
+        let sent = match message {
+            ToCell::Data(bytes) => match self.socket.write_all(&wire::bulk_header(bytes.len())).await {
+                Ok(()) => self.socket.write_all(&bytes).await,
+                failed => failed,
+            },
+            ToCell::Job(_) => self.socket.write_all(&message.encode()).await,
+        };
+        match sent {
             Ok(()) => Ok(()),
             Err(_) => Err(self.death().await),
         }

@@ -83,6 +83,12 @@ pub(crate) enum FromCell {
     Failed { kind: FailKind, message: String },
 }
 
+/// Header of bulk bytes, which are sent after it as they are and without a copy.
+pub(crate) fn bulk_header(length: usize) -> [u8; HEADER] {
+    let n = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    [BULK, n[0], n[1], n[2], n[3]]
+}
+
 /// Header and payload. Bulk bytes are sent as they are, the rest as CBOR.
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + payload.len());
