@@ -111,3 +111,34 @@ impl WorkerPolicy {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<WorkerPolicy, PolicyError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        WorkerPolicy::load(file.path())
+    }
+
+    #[test]
+    fn the_shipped_policy_says_the_defaults() {
+        let shipped = load(include_str!("../../../policies/worker.toml")).unwrap();
+        assert_eq!(shipped.donation().unwrap(), WorkerPolicy::default().donation().unwrap());
+        assert_eq!(shipped.listen, WorkerPolicy::default().listen);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_line() {
+        let unknown = load("jobs = 2\nmemroy = \"4GiB\"\n").unwrap_err().to_string();
+        assert!(unknown.contains("line 2") && unknown.contains("memroy"), "{unknown}");
+        assert!(load("memory = \"lots\"").unwrap_err().to_string().contains("line 1"));
+        for impossible in ["jobs = 0", "memory = \"1MiB\"", "classes = []", "classes = [\"sensitive\"]", "threads = 0"]
+        {
+            assert!(matches!(load(impossible).unwrap().donation(), Err(PolicyError::Number(_))), "{impossible}");
+        }
+        assert_eq!(load("jobs = 8\nthreads = 3").unwrap().donation().unwrap().jobs, 3);
+    }
+}

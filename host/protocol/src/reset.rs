@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Whose doing a Reset is. Only [`Fault::Peer`] may ever cost reputation.
+/// Whose doing a Reset is. Only [`Fault::Receiver`] may ever cost reputation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// Nobody's: the job went another way.

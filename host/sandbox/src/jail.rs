@@ -1,7 +1,7 @@
 //! What a cell gives up before it runs a stranger's engine.
 //!
 //! Today: no new privileges, no core dumps, no files written, few descriptors. The rest of the operating system's wall
-//! (seccomp, Landlock, namespaces, cgroups) belongs here too and is not built yet; `docs` and the README say so.
+//! (seccomp, Landlock, namespaces, cgroups) belongs here too and is not built yet; the README and the worker's start say so.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
