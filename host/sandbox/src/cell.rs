@@ -11,7 +11,7 @@ use wasmtime::{Engine, Store, Trap};
 
 use crate::engine::{self, Host, QueryEngine};
 use crate::wire::{FailKind, FromCell, JobSpec, ToCell, Usage};
-use crate::{Variant, hugepages, jail};
+use crate::{Variant, jail, prefault};
 
 /// Native stack of the thread that runs the engine: the profile's 8 MiB for WebAssembly, and room for the host.
 const THREAD_STACK: usize = 16 << 20;
@@ -76,7 +76,7 @@ fn prepare(image: &Path, variant: Variant, socket: UnixStream) -> Result<Prepare
         store.set_fuel(u64::MAX).map_err(err)?;
     }
     let engine = QueryEngine::instantiate(&mut store, &component, &linker).map_err(err)?;
-    hugepages::advise();
+    prefault::prefault();
     Ok(Prepared { store, engine })
 }
 

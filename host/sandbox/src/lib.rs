@@ -7,10 +7,11 @@
 
 mod cell;
 mod engine;
-mod hugepages;
+
 mod image;
 mod inspect;
 mod jail;
+mod prefault;
 mod process;
 mod profile;
 mod wire;

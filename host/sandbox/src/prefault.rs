@@ -1,0 +1,50 @@
+//! Page faults taken ahead of need: a cell is used once, so all that its query touches is touched for the first time, and
+//! faults of 4 KiB are a good part of a short query. None of this changes what the engine sees.
+
+use std::ffi::c_void;
+use std::fs;
+
+use rustix::mm::{Advice, madvise};
+
+/// The unused part of linear memory is the one reservation of this size in a cell: 4 GiB less the pages of the snapshot.
+const RESERVED_MIN: usize = 2 << 30;
+
+/// Maps the image's code and the snapshot's memory now, and asks for huge pages where linear memory will grow. Costs an
+/// idle cell the snapshot's 15 MB. Where the kernel has none of it, a cell works as well, a little slower.
+pub(crate) fn prefault() {
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
+    for mapping in maps.lines().filter_map(Mapping::parse) {
+        let advice = match mapping.access {
+            "---p" if mapping.length >= RESERVED_MIN => Advice::LinuxHugepage,
+            "r-xp" if mapping.of_image => Advice::LinuxPopulateRead,
+            "rw-p" if mapping.of_image => Advice::LinuxPopulateWrite,
+            _ => continue,
+        };
+        advise(mapping.start, mapping.length, advice);
+    }
+}
+
+/// A line of `/proc/self/maps`.
+struct Mapping<'a> {
+    start: usize,
+    length: usize,
+    access: &'a str,
+    of_image: bool,
+}
+
+impl<'a> Mapping<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let access = words.next()?;
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        Some(Self { start, length: end.checked_sub(start)?, access, of_image: line.ends_with(".cwasm") })
+    }
+}
+
+#[expect(unsafe_code, reason = "madvise takes an address range")]
+fn advise(start: usize, length: usize, advice: Advice) {
+    // SAFETY: the range is a mapping of this process as the kernel has just listed it, and none of these advices changes
+    // its contents or its access.
+    let _ = unsafe { madvise(start as *mut c_void, length, advice) };
+}
