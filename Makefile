@@ -28,7 +28,7 @@ test: build $(PYDEPS)/.done
 	@echo "tests: about 3 minutes on two cores, and two more the first time, when the engine is compiled for this machine"
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
-	$(CARGO) test --release --locked --workspace
+	$(CARGO) test --release --locked --workspace --all-targets
 
 check: toolchain
 	$(CARGO) fmt --check
