@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use eider_core::{Action, Closed, End, Event, Job, LostWhy, Peer, PeerState, Plan, PlanError};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError};
 use eider_protocol::{
-    Body, DataClass, Dispatch, Fault, Fetch, Hash, Identity, Limits, NodeId, Offer, OfferId, Outcome, ResetCode,
-    Settle, Signed, Verdict, Verify, query_hash,
+    Body, CHUNK_GROUP_BYTES, DataClass, Dispatch, Fault, Fetch, Hash, Identity, Limits, NodeId, Offer, OfferId,
+    Outcome, ResetCode, Settle, Signed, Verdict, Verify, query_hash,
 };
 use eider_sandbox::Variant;
 use tokio::sync::{mpsc, watch};
@@ -247,11 +247,10 @@ async fn serve_fetch(shared: &Shared, node: NodeId, stream: &mut eider_net::JobS
     let fetch = Fetch::decode(&frame.payload).map_err(|e| e.reset_code())?;
     let grant = locked(&shared.grants).get(&(fetch.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
     let input = grant.inputs.pinned().get(fetch.index as usize).ok_or(ResetCode::NotGranted)?;
-    let group = 16 << 10;
-    let aligned = |n: u64| n.is_multiple_of(group) || n == input.entry.size;
+    let aligned = |n: u64| n.is_multiple_of(CHUNK_GROUP_BYTES) || n == input.entry.size;
     if fetch.start > fetch.end
         || fetch.end > input.entry.size
-        || !fetch.start.is_multiple_of(group)
+        || !fetch.start.is_multiple_of(CHUNK_GROUP_BYTES)
         || !aligned(fetch.end)
     {
         return Err(ResetCode::Malformed);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use eider_core::{Admission, Donation};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
 use eider_protocol::{
-    Bid, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer, OfferId, Outcome, Progress,
-    ResetCode, Settle, Signed, Stage, Verify, manifest_check, query_hash,
+    Bid, CHUNK_GROUP_BYTES, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer, OfferId,
+    Outcome, Progress, ResetCode, Settle, Signed, Stage, Verify, manifest_check, query_hash,
 };
 use eider_sandbox::{BrokerError, CellError, Variant};
 use tokio::sync::watch;
@@ -35,8 +35,6 @@ const RESULT_KEPT: Duration = Duration::from_secs(600);
 const CONNECTIONS_MAX: usize = 1024;
 /// Job streams of one connection at a time.
 const STREAMS_MAX: usize = 64;
-/// Offset granularity of Verify.
-const GROUP: u64 = 16 << 10;
 
 /// What a worker needs.
 pub struct WorkerSetup {
@@ -220,7 +218,7 @@ async fn deliver(
         let committed = locked(&shared.committed);
         let c =
             committed.get(&verify.offer).filter(|c| c.requester == connection.node()).ok_or(ResetCode::WrongPeer)?;
-        if verify.root != c.root || verify.offset > c.length || !verify.offset.is_multiple_of(GROUP) {
+        if verify.root != c.root || verify.offset > c.length || !verify.offset.is_multiple_of(CHUNK_GROUP_BYTES) {
             return Err(ResetCode::Malformed);
         }
         (c.source.clone(), c.length)

@@ -27,6 +27,9 @@ pub const ALPN: &str = "eider/1";
 /// Chunk group of verified streaming, log2 of KiB: 16 KiB groups ([P-STREAM-1]).
 pub const CHUNK_GROUP_LOG: u8 = 4;
 
+/// Bytes of a chunk group: offsets of Verify and Fetch are multiples of it.
+pub const CHUNK_GROUP_BYTES: u64 = 1 << (10 + CHUNK_GROUP_LOG);
+
 /// Why bytes that claim to be a message are none.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum DecodeError {
