@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs TPC-H on a grid of nine local workers, three of which lie or stall
 # make test   all tests
 # make check  formatting, lints, docs, dependency policy
-# make bench  ratios against native DuckDB and plain QUIC, in one run
+# make bench  ratios against native DuckDB and plain QUIC, in one run (PARTS=engine for one part of it)
 # make fuzz-smoke runs each fuzz target for ten seconds
 # make engine builds the DuckDB engine from source and compares it with the committed one
 
@@ -40,7 +40,7 @@ check: toolchain
 bench: build $(PYDEPS)/.done
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
-	@$(OUT)/release/eider-bench
+	@$(OUT)/release/eider-bench $(PARTS)
 
 # The native DuckDB that answers are compared with: the official wheel of the engine's version.
 $(PYDEPS)/.done: tests/requirements.txt

@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::{ptr, slice};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use wasmtime::component::{Component, HasSelf, Linker};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, Trap};
 
 use crate::engine::{self, Host, QueryEngine};
@@ -27,16 +29,17 @@ pub enum CellExit {
     Image(String),
 }
 
-/// The whole life of a cell. Standard input is its end of the socket pair.
+/// The whole life of a cell. Standard input is its end of the socket pair, standard output the window.
 ///
 /// # Errors
 /// [`CellExit`]: what the parent sees as a cell that ended without an outcome.
 pub fn run_cell(image: &Path, variant: Variant) -> Result<(), CellExit> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     watch_parent(socket.try_clone()?)?;
+    let window = map_window()?;
     let image = image.to_owned();
     let run = move || -> Result<(), CellExit> {
-        let mut cell = prepare(&image, variant, socket)?;
+        let mut cell = prepare(&image, variant, socket, window)?;
         jail::enter()?;
         cell.serve()
     };
@@ -59,18 +62,31 @@ fn watch_parent(socket: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
+/// The memory that the parent puts input ranges into, mapped for the life of the process.
+#[expect(unsafe_code, reason = "mapping memory that another process writes")]
+fn map_window() -> io::Result<&'static [u8]> {
+    let window = io::stdout();
+    // SAFETY: the file is the parent's memory file, whose size is sealed, so the mapping is valid until the process ends.
+    // The parent writes it only while this process waits for the answer to a read, before which no slice of it is alive:
+    // the engine has its copy by then.
+    unsafe {
+        let at = mmap(ptr::null_mut(), engine::CALL_MAX, ProtFlags::READ, MapFlags::SHARED, window.as_fd(), 0)?;
+        Ok(slice::from_raw_parts(at.cast(), engine::CALL_MAX))
+    }
+}
+
 struct Prepared {
     store: Store<Host>,
     engine: QueryEngine,
 }
 
-fn prepare(image: &Path, variant: Variant, socket: UnixStream) -> Result<Prepared, CellExit> {
+fn prepare(image: &Path, variant: Variant, socket: UnixStream, window: &'static [u8]) -> Result<Prepared, CellExit> {
     let err = |e: wasmtime::Error| CellExit::Image(format!("{e:#}"));
     let wasmtime = Engine::new(&variant.config()).map_err(err)?;
     let component = load(&wasmtime, image).map_err(err)?;
     let mut linker = Linker::<Host>::new(&wasmtime);
-    QueryEngine::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host).map_err(err)?;
-    let mut store = Store::new(&wasmtime, Host::new(socket));
+    engine::link(&mut linker).map_err(err)?;
+    let mut store = Store::new(&wasmtime, Host::new(socket, window));
     store.limiter(|host| host);
     if variant == Variant::Metered {
         store.set_fuel(u64::MAX).map_err(err)?;

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use wasmtime::{ResourceLimiter, Result, bail};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{ResourceLimiter, Result, StoreContextMut, bail};
 
 use crate::wire::{self, FromCell, HEADER, JobSpec, ToCell};
 
@@ -14,15 +15,17 @@ wasmtime::component::bindgen!({
 });
 
 /// Bytes of one `read` or `write` call of the contract.
-const CALL_MAX: usize = 16 << 20;
+pub(crate) const CALL_MAX: usize = 16 << 20;
 /// Entries of all tables of an engine: DuckDB's function table has 60 thousand.
 const TABLE_MAX: usize = 1 << 20;
 /// Memory that an engine may have before it knows its job: the snapshot and a little.
 const IDLE_MEMORY: u64 = 256 << 20;
 
-/// What an engine's imports act on: the socket to the parent, and the job once there is one.
+/// What an engine's imports act on: the socket to the parent, the window that it puts input ranges into, and the job once
+/// there is one.
 pub(crate) struct Host {
     socket: UnixStream,
+    window: &'static [u8],
     pub(crate) job: Option<JobSpec>,
     /// Linear memory in use, bytes.
     pub(crate) memory: u64,
@@ -31,8 +34,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(socket: UnixStream) -> Self {
-        Self { socket, job: None, memory: 0, memory_refused: false }
+    pub(crate) fn new(socket: UnixStream, window: &'static [u8]) -> Self {
+        Self { socket, window, job: None, memory: 0, memory_refused: false }
     }
 
     pub(crate) fn send(&mut self, message: &FromCell) -> std::io::Result<()> {
@@ -44,35 +47,40 @@ impl Host {
         self.socket.read_exact(&mut header)?;
         let bad = || std::io::Error::from(std::io::ErrorKind::InvalidData);
         let (kind, n) = wire::payload_length(header).ok_or_else(bad)?;
-        // Into memory that was not zeroed first: these are megabytes.
-        let mut payload = Vec::with_capacity(n);
-        (&mut self.socket).take(n as u64).read_to_end(&mut payload)?;
-        if payload.len() != n {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        ToCell::decode(kind, payload).ok_or_else(bad)
-    }
-
-    fn inputs(&self) -> &[wire::Input] {
-        self.job.as_ref().map_or(&[], |j| &j.inputs)
+        let mut payload = vec![0; n];
+        self.socket.read_exact(&mut payload)?;
+        ToCell::decode(kind, &payload).ok_or_else(bad)
     }
 }
 
-impl eider::engine::inputs::Host for Host {
-    fn list(&mut self) -> Result<Vec<eider::engine::inputs::Input>> {
-        Ok(self
-            .inputs()
-            .iter()
-            .map(|i| eider::engine::inputs::Input {
-                table: i.table.clone(),
-                file: i.file.clone(),
-                format: i.format.clone(),
-                size: i.size,
-            })
-            .collect())
+/// Adds the contract's imports, all of them and nothing else.
+pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
+    eider::engine::results::add_to_linker::<_, HasSelf<_>>(linker, |host| host)?;
+    eider::engine::progress::add_to_linker::<_, HasSelf<_>>(linker, |host| host)?;
+    // By hand: a range goes from the window into the engine's memory, without the `Vec` that generated code would want.
+    let mut inputs = linker.instance("eider:engine/inputs@1.0.0")?;
+    inputs.func_wrap("list", |cx: StoreContextMut<'_, Host>, ()| Ok((cx.data().list(),)))?;
+    inputs.func_wrap("read", |mut cx: StoreContextMut<'_, Host>, (index, offset, len): (u32, u64, u32)| {
+        Ok((cx.data_mut().read(index, offset, len)?,))
+    })
+}
+
+impl Host {
+    fn inputs(&self) -> &[wire::Input] {
+        self.job.as_ref().map_or(&[], |j| &j.inputs)
     }
 
-    fn read(&mut self, index: u32, offset: u64, len: u32) -> Result<Vec<u8>> {
+    fn list(&self) -> Vec<eider::engine::inputs::Input> {
+        let input = |i: &wire::Input| eider::engine::inputs::Input {
+            table: i.table.clone(),
+            file: i.file.clone(),
+            format: i.format.clone(),
+            size: i.size,
+        };
+        self.inputs().iter().map(input).collect()
+    }
+
+    fn read(&mut self, index: u32, offset: u64, len: u32) -> Result<&'static [u8]> {
         let Some(input) = self.inputs().get(index as usize) else { bail!("there is no input {index}") };
         let end = offset.checked_add(u64::from(len));
         if len as usize > CALL_MAX || end.is_none_or(|e| e > input.size) {
@@ -80,8 +88,8 @@ impl eider::engine::inputs::Host for Host {
         }
         self.send(&FromCell::Read { index, offset, length: len })?;
         match self.receive()? {
-            ToCell::Data(bytes) if bytes.len() == len as usize => Ok(bytes),
-            _ => bail!("the parent did not answer a read"),
+            ToCell::InWindow => Ok(&self.window[..len as usize]),
+            ToCell::Job(_) => bail!("the parent did not answer a read"),
         }
     }
 }

@@ -1,18 +1,22 @@
 //! The parent's side of cells: spawning them ahead of need, brokering what they ask, killing them.
 
+use std::fs::File;
 use std::future::Future;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::Image;
+use crate::engine::CALL_MAX;
 use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
 
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
@@ -73,6 +77,9 @@ pub enum CellError {
     /// It ended, or closed its socket, before the job did.
     #[error("the cell ended before the job did ({0})")]
     Died(String),
+    /// This machine's memory.
+    #[error("an input range cannot be handed to the cell: {0}")]
+    Window(std::io::Error),
     /// It said what makes no sense.
     #[error("the cell broke its protocol")]
     Protocol,
@@ -105,6 +112,7 @@ pub enum Finished {
 pub struct Cell {
     child: Child,
     socket: UnixStream,
+    window: File,
 }
 
 impl Cell {
@@ -115,6 +123,7 @@ impl Cell {
     pub async fn spawn(command: &CellCommand, image: &Image) -> Result<Self, CellError> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(CellError::Spawn)?;
         ours.set_nonblocking(true).map_err(CellError::Spawn)?;
+        let window = window().map_err(CellError::Spawn)?;
         let child = Command::new(&command.program)
             .args(&command.args)
             .arg("--variant")
@@ -122,12 +131,12 @@ impl Cell {
             .arg(&image.path)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(window.try_clone().map_err(CellError::Spawn)?))
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(CellError::Spawn)?;
-        let mut cell = Self { child, socket: UnixStream::from_std(ours).map_err(CellError::Spawn)? };
+        let mut cell = Self { child, socket: UnixStream::from_std(ours).map_err(CellError::Spawn)?, window };
         match tokio::time::timeout(READY_TIMEOUT, cell.receive()).await {
             Ok(Ok(FromCell::Ready)) => Ok(cell),
             Ok(Ok(_)) => Err(CellError::Protocol),
@@ -147,18 +156,19 @@ impl Cell {
     /// [`CellError`].
     pub async fn run(mut self, job: JobSpec, broker: &mut impl Broker) -> Result<Finished, CellError> {
         let inputs = job.inputs.clone();
-        self.send(ToCell::Job(Box::new(job))).await?;
+        self.send(&ToCell::Job(Box::new(job))).await?;
         loop {
             match self.receive().await? {
                 FromCell::Read { index, offset, length } => {
                     // The cell checked this for its guest; we check it for the cell.
                     let input = inputs.get(index as usize).ok_or(CellError::Protocol)?;
                     let end = offset.checked_add(u64::from(length)).ok_or(CellError::Protocol)?;
-                    if end > input.size || length as usize > wire::PAYLOAD_MAX {
+                    if end > input.size || length as usize > CALL_MAX {
                         return Err(CellError::Protocol);
                     }
                     let bytes = broker.read(index, offset, length).await?;
-                    self.send(ToCell::Data(bytes)).await?;
+                    self.window.write_all_at(&bytes, 0).map_err(CellError::Window)?;
+                    self.send(&ToCell::InWindow).await?;
                 }
                 FromCell::Result(bytes) => broker.write(bytes).await?,
                 FromCell::Progress(done) => broker.progress(done.min(10_000)),
@@ -169,15 +179,8 @@ impl Cell {
         }
     }
 
-    async fn send(&mut self, message: ToCell) -> Result<(), CellError> {
-        let sent = match message {
-            ToCell::Data(bytes) => match self.socket.write_all(&wire::bulk_header(bytes.len())).await {
-                Ok(()) => self.socket.write_all(&bytes).await,
-                failed => failed,
-            },
-            ToCell::Job(_) => self.socket.write_all(&message.encode()).await,
-        };
-        match sent {
+    async fn send(&mut self, message: &ToCell) -> Result<(), CellError> {
+        match self.socket.write_all(&message.encode()).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.death().await),
         }
@@ -209,6 +212,15 @@ impl Cell {
         let said = String::from_utf8_lossy(&said);
         CellError::Died([status.as_str(), said.trim()].join(" ").trim().to_string())
     }
+}
+
+/// Memory that a cell maps and its parent writes input ranges to. Of fixed size, so that neither can take it from under
+/// the other; the parent never reads it.
+fn window() -> std::io::Result<File> {
+    let window = memfd_create("eider-window", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&window, CALL_MAX as u64)?;
+    fcntl_add_seals(&window, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(window.into())
 }
 
 /// Cells of one image that are started ahead of need.

@@ -1,4 +1,5 @@
 //! What a cell and its parent say over their socket pair: one byte of kind, four of length (little endian), payload.
+//! Input ranges do not go through it: the parent puts them into the window, memory that both have, and says so.
 //!
 //! The parent treats all of it as hostile: lengths are bounded before anything is allocated.
 
@@ -68,8 +69,8 @@ pub enum FailKind {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToCell {
     Job(Box<JobSpec>),
-    /// Bytes of the read that was asked for.
-    Data(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// The bytes of the read that was asked for are at the start of the window.
+    InWindow,
 }
 
 /// Cell to parent.
@@ -81,12 +82,6 @@ pub(crate) enum FromCell {
     Progress(u32),
     Done { rows: u64, usage: Usage },
     Failed { kind: FailKind, message: String },
-}
-
-/// Header of bulk bytes, which are sent after it as they are and without a copy.
-pub(crate) fn bulk_header(length: usize) -> [u8; HEADER] {
-    let n = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-    [BULK, n[0], n[1], n[2], n[3]]
 }
 
 /// Header and payload. Bulk bytes are sent as they are, the rest as CBOR.
@@ -119,13 +114,10 @@ pub(crate) fn payload_length(header: [u8; HEADER]) -> Option<(u8, usize)> {
 
 impl ToCell {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Data(bytes) => frame(BULK, bytes),
-            Self::Job(_) => frame(MESSAGE, &cbor(self)),
-        }
+        frame(MESSAGE, &cbor(self))
     }
-    pub(crate) fn decode(kind: u8, payload: Vec<u8>) -> Option<Self> {
-        if kind == BULK { Some(Self::Data(payload)) } else { uncbor(&payload) }
+    pub(crate) fn decode(kind: u8, payload: &[u8]) -> Option<Self> {
+        (kind == MESSAGE).then(|| uncbor(payload))?
     }
 }
 

@@ -1,4 +1,5 @@
 //! `make bench`: ratios within one run, for times of different runs on shared machines do not compare.
+//! `make bench PARTS="start engine"` runs some of it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,10 +22,20 @@ const STREAM: usize = 512 << 20;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    start_of_a_job().await?;
-    grid_against_local().await?;
-    streaming().await?;
-    engine_against_native().await
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let parts = ["start", "grid", "stream", "engine"];
+    if let Some(unknown) = asked.iter().find(|a| !parts.contains(&a.as_str())) {
+        bail!("there is no part {unknown:?}, only {}", parts.join(", "));
+    }
+    for part in parts.into_iter().filter(|p| asked.is_empty() || asked.iter().any(|a| a == p)) {
+        match part {
+            "start" => start_of_a_job().await?,
+            "grid" => grid_against_local().await?,
+            "stream" => streaming().await?,
+            _ => engine_against_native().await?,
+        }
+    }
+    Ok(())
 }
 
 fn runner(variant: Variant) -> Result<CellRunner> {
