@@ -134,7 +134,7 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
         engine: EngineBinary::built_in()?.hash,
         variant: job.variant,
         class: DataClass::Public,
-        limits: Limits { memory: 2 << 30, result: 4 << 30, run_ms: job.plan.deadline_ms.min(600_000) },
+        limits: Limits { memory: 2 << 30, result: 4 << 30, run_ms: job.plan.deadline_ms.min(600_000), fuel: None },
         time_us: i64::try_from(now.as_micros())?,
         seed: job.seed,
     })

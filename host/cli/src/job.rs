@@ -47,6 +47,9 @@ pub(crate) struct JobArgs {
     /// Count fuel: a deterministic measure of the work, at about a third more time.
     #[arg(long)]
     pub(crate) metered: bool,
+    /// Units of fuel that the query may use; a billion is about a second.
+    #[arg(long, requires = "metered")]
+    fuel: Option<u64>,
     /// What `now()` answers, as 2026-01-31T12:00:00Z; the present unless said.
     #[arg(long, value_parser = humantime::parse_rfc3339)]
     time: Option<SystemTime>,
@@ -111,7 +114,7 @@ impl JobArgs {
             bail!("--memory {}: a query can have 64MiB to 4GiB", self.memory);
         }
         let run_ms = u64::try_from(self.deadline.as_millis())?;
-        Ok(Limits { memory: memory.min(MEMORY_MAX), result: self.max_result.as_u64(), run_ms })
+        Ok(Limits { memory: memory.min(MEMORY_MAX), result: self.max_result.as_u64(), run_ms, fuel: self.fuel })
     }
 
     pub(crate) fn variant(&self) -> Variant {

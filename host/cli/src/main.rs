@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     log(args.verbose, args.log_format);
     // A cell has no use for an async runtime, nor for its threads.
     if let Command::Cell(args) = args.command {
-        return cell::cell(&args);
+        return cell::cell(args);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

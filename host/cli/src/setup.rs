@@ -21,7 +21,7 @@ pub(crate) fn engine(file: Option<&PathBuf>) -> Result<EngineBinary> {
 
 /// The compiled image of an engine, made if this machine has none; says so, since that takes a minute or two.
 pub(crate) async fn image(paths: &Paths, engine: &EngineBinary, variant: Variant) -> Result<Image> {
-    let cache = ImageCache::open(paths.engines())?;
+    let cache = ImageCache::open(paths.engines(), cell_command()?)?;
     let engine = engine.clone();
     let compile = move || -> Result<Image> {
         let spinner = std::cell::RefCell::new(None);
@@ -65,7 +65,7 @@ pub(crate) fn busy(what: &str) -> ProgressBar {
 pub(crate) fn cell_command() -> Result<CellCommand> {
     let program =
         std::env::current_exe().context("cannot find this program's own file, which cells are started from")?;
-    Ok(CellCommand { program, args: vec!["cell".into()] })
+    Ok(CellCommand::new(program))
 }
 
 /// Cells for these images, `ahead` ready at a time.

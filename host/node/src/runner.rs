@@ -152,6 +152,7 @@ fn job_spec(work: Work) -> JobSpec {
         time_us: d.time_us,
         seed: d.seed,
         memory: work.limits.memory,
+        fuel: work.limits.fuel,
         inputs: d.inputs.into_iter().map(input).collect(),
     }
 }
@@ -164,6 +165,10 @@ fn failure_kind(kind: FailKind) -> FailureKind {
         FailKind::Memory => FailureKind::Memory,
         FailKind::Internal => FailureKind::Internal,
         FailKind::Trap => FailureKind::Trap,
+        FailKind::Fuel => FailureKind::Fuel,
+        FailKind::Stack => FailureKind::Stack,
+        FailKind::Result => FailureKind::Result,
+        FailKind::Reads => FailureKind::Reads,
     }
 }
 

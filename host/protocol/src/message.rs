@@ -65,6 +65,8 @@ pub struct Limits {
     pub result: u64,
     /// Milliseconds from Dispatch to Commit.
     pub run_ms: u64,
+    /// Units of fuel, on a metered profile.
+    pub fuel: Option<u64>,
 }
 
 /// The size of a job's inputs, before anything of them is named.
@@ -304,8 +306,16 @@ pub enum FailureKind {
     Memory,
     /// The engine is at fault.
     Internal,
-    /// The engine trapped: stack exhausted, or memory safety.
+    /// The engine trapped.
     Trap,
+    /// The job's fuel is used up.
+    Fuel,
+    /// The engine's stack is used up.
+    Stack,
+    /// The result is over the job's limit.
+    Result,
+    /// It reads its inputs too often or too much.
+    Reads,
 }
 
 impl std::fmt::Display for FailureKind {
@@ -317,6 +327,10 @@ impl std::fmt::Display for FailureKind {
             Self::Memory => "the job's memory does not suffice",
             Self::Internal => "the engine is at fault",
             Self::Trap => "the engine trapped",
+            Self::Fuel => "the job's fuel does not suffice",
+            Self::Stack => "the engine's stack does not suffice",
+            Self::Result => "the result is larger than the job allows",
+            Self::Reads => "the job reads more than it may",
         })
     }
 }

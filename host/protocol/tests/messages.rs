@@ -23,7 +23,7 @@ fn offer() -> Offer {
         class: DataClass::Internal,
         engine: hash(1),
         profile: "p1-plain".into(),
-        limits: Limits { memory: 1 << 30, result: 1 << 20, run_ms: 60_000 },
+        limits: Limits { memory: 1 << 30, result: 1 << 20, run_ms: 60_000, fuel: None },
         inputs: InputsSummary { count: 1, bytes: 1000 },
         nonce: [7; 32],
     }

@@ -1,9 +1,13 @@
-//! The child process: maps an image, makes an instance, says that it is ready, runs one job, ends.
+//! The child process: puts its walls up, maps an image, makes an instance, says that it is ready, runs one job, ends.
+//! The same process compiles an engine, since a compiler that reads a stranger's bytes is as exposed as the engine.
+//!
+//! Its descriptors are 0, the socket to its parent; 1, the window (or the compiled image that it writes); 2, standard
+//! error, of which the parent reads a little; 3, the image (or the component to compile).
 
-use std::io;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::{ptr, slice};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,44 +16,120 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, Trap};
 
 use crate::engine::{self, Host, QueryEngine};
+use crate::jail::{self, Terms, Wall, Walls, Work};
+use crate::prefault::Maps;
 use crate::wire::{FailKind, FromCell, JobSpec, ToCell, Usage};
-use crate::{Variant, jail, prefault};
+use crate::{Variant, inspect, limits};
 
 /// Native stack of the thread that runs the engine: the profile's 8 MiB for WebAssembly, and room for the host.
 const THREAD_STACK: usize = 16 << 20;
+/// The descriptor of the image.
+pub(crate) const IMAGE_FD: i32 = 3;
+
+/// What a cell process is started for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellTask {
+    /// Run a job on an image.
+    Run(Variant),
+    /// Compile a component.
+    Compile(Variant),
+    /// Put the walls up, say which stand, and end.
+    Probe,
+}
+
+/// How a cell process is started.
+#[derive(Clone, Debug)]
+pub struct CellOptions {
+    /// What for.
+    pub task: CellTask,
+    /// Linear memory that any job in it may have, bytes.
+    pub memory: u64,
+    /// Run only when nothing else wants the processor.
+    pub idle: bool,
+    /// Layers of the jail without which it ends.
+    pub require: Vec<Wall>,
+}
 
 /// Why a cell ended before it could say anything.
 #[derive(Debug, thiserror::Error)]
 pub enum CellExit {
-    /// Its socket, or the jail.
+    /// Its socket, or a step of its jail.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// A wall that the policy requires.
+    #[error("the jail has no {0}, which the policy requires: {1}")]
+    Wall(Wall, String),
     /// The image.
     #[error("the engine image cannot be used: {0}")]
     Image(String),
+    /// The component.
+    #[error("{0}")]
+    Compile(String),
 }
 
-/// The whole life of a cell. Standard input is its end of the socket pair, standard output the window.
+/// The whole life of a cell. To be called first in a process, while it has one thread.
 ///
 /// # Errors
 /// [`CellExit`]: what the parent sees as a cell that ended without an outcome.
-pub fn run_cell(image: &Path, variant: Variant) -> Result<(), CellExit> {
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    watch_parent(socket.try_clone()?)?;
-    let window = map_window()?;
-    let image = image.to_owned();
-    let run = move || -> Result<(), CellExit> {
-        let mut cell = prepare(&image, variant, socket, window)?;
-        jail::enter()?;
-        cell.serve()
+pub fn run_cell(options: &CellOptions) -> Result<(), CellExit> {
+    run_cell_linked(options, |_| Ok(()))
+}
+
+/// [`run_cell`] with more imports than the contract has. For tests of the second wall, which open the first one.
+#[doc(hidden)]
+pub fn run_cell_linked(
+    options: &CellOptions,
+    more: impl FnOnce(&mut Linker<Host>) -> wasmtime::Result<()> + Send + 'static,
+) -> Result<(), CellExit> {
+    let terms = Terms {
+        memory: match options.task {
+            CellTask::Compile(_) => limits::COMPILE_MEMORY,
+            CellTask::Run(_) | CellTask::Probe => options.memory,
+        },
+        idle: options.idle,
     };
-    let thread = std::thread::Builder::new().name("engine".into()).stack_size(THREAD_STACK).spawn(run)?;
-    thread.join().unwrap_or_else(|_| Err(CellExit::Image("the cell panicked".into())))
+    let (walls, (loaded, maps)) = jail::enter(&terms, || {
+        let loaded = if let CellTask::Run(variant) = options.task { Some(Loaded::map(variant)?) } else { None };
+        Ok((loaded, Maps::open()))
+    })?;
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let require = options.require.clone();
+    match options.task {
+        CellTask::Run(_) => {
+            let loaded = loaded.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            watch_parent(socket.try_clone()?)?;
+            let window = map_window()?;
+            let run = move || {
+                let walls = seal(walls, &require, Work::Run)?;
+                loaded.instantiate(socket, window, more)?.serve(walls, maps)
+            };
+            let thread = std::thread::Builder::new().name("engine".into()).stack_size(THREAD_STACK).spawn(run)?;
+            thread.join().unwrap_or_else(|_| Err(CellExit::Image("the cell panicked".into())))
+        }
+        CellTask::Compile(variant) => {
+            watch_parent(socket)?;
+            compile(variant, walls, &require)
+        }
+        CellTask::Probe => {
+            let walls = seal(walls, &[], Work::Run)?;
+            Ok((&socket).write_all(&FromCell::Ready(walls).encode())?)
+        }
+    }
+}
+
+fn seal(mut walls: Walls, require: &[Wall], work: Work) -> Result<Walls, CellExit> {
+    jail::seal(&mut walls, work)?;
+    match walls.lacks(require) {
+        Some((wall, reason)) => Err(CellExit::Wall(wall, reason)),
+        None => Ok(walls),
+    }
 }
 
 /// Ends the process when the parent's end of the socket is gone, whatever the engine is doing.
 fn watch_parent(socket: UnixStream) -> io::Result<()> {
+    let (started, starting) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("watch".into()).stack_size(64 << 10).spawn(move || {
+        let _ = started.send(());
         loop {
             let mut fds = [PollFd::new(&socket, PollFlags::empty())];
             match poll(&mut fds, None) {
@@ -59,7 +139,8 @@ fn watch_parent(socket: UnixStream) -> io::Result<()> {
             }
         }
     })?;
-    Ok(())
+    // A thread's first steps are system calls that the jail will not have.
+    starting.recv().map_err(io::Error::other)
 }
 
 /// The memory that the parent puts input ranges into, mapped for the life of the process.
@@ -70,9 +151,60 @@ fn map_window() -> io::Result<&'static [u8]> {
     // The parent writes it only while this process waits for the answer to a read, before which no slice of it is alive:
     // the engine has its copy by then.
     unsafe {
-        let at = mmap(ptr::null_mut(), engine::CALL_MAX, ProtFlags::READ, MapFlags::SHARED, window.as_fd(), 0)?;
-        Ok(slice::from_raw_parts(at.cast(), engine::CALL_MAX))
+        let at = mmap(ptr::null_mut(), limits::CALL_BYTES, ProtFlags::READ, MapFlags::SHARED, window.as_fd(), 0)?;
+        Ok(slice::from_raw_parts(at.cast(), limits::CALL_BYTES))
     }
+}
+
+/// The file that the parent passed beside the standard descriptors.
+#[expect(unsafe_code, reason = "adopting an inherited descriptor")]
+fn passed_file() -> io::Result<File> {
+    // SAFETY: the parent passes it; if it did not, the call below fails and nothing is adopted.
+    let file: OwnedFd = unsafe { BorrowedFd::borrow_raw(IMAGE_FD) }.try_clone_to_owned()?;
+    Ok(file.into())
+}
+
+/// An image that is mapped, none of whose code has run.
+struct Loaded {
+    wasmtime: Engine,
+    component: Component,
+    variant: Variant,
+}
+
+impl Loaded {
+    #[expect(unsafe_code, reason = "deserializing machine code cannot be checked")]
+    fn map(variant: Variant) -> io::Result<Self> {
+        let failed = |e: wasmtime::Error| io::Error::other(format!("the engine image cannot be used: {e:#}"));
+        let wasmtime = Engine::new(&variant.config()).map_err(failed)?;
+        // SAFETY: the parent passes a file that its `ImageCache` has made itself and authenticated; wasmtime checks version
+        // and settings again.
+        let component = unsafe { Component::deserialize_file(&wasmtime, format!("/proc/self/fd/{IMAGE_FD}")) };
+        let component = component.map_err(failed)?;
+        // Looks at the file, for which there is no system call later.
+        component.initialize_copy_on_write_image().map_err(failed)?;
+        Ok(Self { component, wasmtime, variant })
+    }
+
+    fn instantiate(
+        self,
+        socket: UnixStream,
+        window: &'static [u8],
+        more: impl FnOnce(&mut Linker<Host>) -> wasmtime::Result<()>,
+    ) -> Result<Prepared, CellExit> {
+        let mut linker = Linker::<Host>::new(&self.wasmtime);
+        engine::link(&mut linker).and_then(|()| more(&mut linker)).map_err(image_error)?;
+        let mut store = Store::new(&self.wasmtime, Host::new(socket, window));
+        store.limiter(|host| host);
+        if self.variant == Variant::Metered {
+            store.set_fuel(limits::IDLE_FUEL).map_err(image_error)?;
+        }
+        let engine = QueryEngine::instantiate(&mut store, &self.component, &linker).map_err(image_error)?;
+        Ok(Prepared { store, engine })
+    }
+}
+
+fn image_error(e: wasmtime::Error) -> CellExit {
+    CellExit::Image(format!("{e:#}"))
 }
 
 struct Prepared {
@@ -80,33 +212,10 @@ struct Prepared {
     engine: QueryEngine,
 }
 
-fn prepare(image: &Path, variant: Variant, socket: UnixStream, window: &'static [u8]) -> Result<Prepared, CellExit> {
-    let err = |e: wasmtime::Error| CellExit::Image(format!("{e:#}"));
-    let wasmtime = Engine::new(&variant.config()).map_err(err)?;
-    let component = load(&wasmtime, image).map_err(err)?;
-    let mut linker = Linker::<Host>::new(&wasmtime);
-    engine::link(&mut linker).map_err(err)?;
-    let mut store = Store::new(&wasmtime, Host::new(socket, window));
-    store.limiter(|host| host);
-    if variant == Variant::Metered {
-        store.set_fuel(u64::MAX).map_err(err)?;
-    }
-    let engine = QueryEngine::instantiate(&mut store, &component, &linker).map_err(err)?;
-    prefault::prefault();
-    Ok(Prepared { store, engine })
-}
-
-/// Maps a compiled image.
-#[expect(unsafe_code, reason = "deserializing machine code cannot be checked")]
-fn load(wasmtime: &Engine, image: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the path comes from the parent, whose `ImageCache` made the file itself, in a folder that only this user
-    // can write, under a name that covers wasmtime's version and settings; wasmtime checks the latter again.
-    unsafe { Component::deserialize_file(wasmtime, image) }
-}
-
 impl Prepared {
-    fn serve(&mut self) -> Result<(), CellExit> {
-        self.store.data_mut().send(&FromCell::Ready)?;
+    fn serve(&mut self, walls: Walls, maps: Maps) -> Result<(), CellExit> {
+        maps.prefault();
+        self.store.data_mut().send(&FromCell::Ready(walls))?;
         let ToCell::Job(job) = self.store.data_mut().receive()? else {
             return Err(CellExit::Io(io::ErrorKind::InvalidData.into()));
         };
@@ -118,30 +227,35 @@ impl Prepared {
     fn run(&mut self, job: JobSpec) -> FromCell {
         let call =
             engine::Job { sql: job.sql.clone(), time_us: job.time_us, seed: job.seed.to_vec(), memory: job.memory };
+        let fuel = job.fuel.unwrap_or(u64::MAX);
+        // Fails on an image that has no meter, where there is nothing to set.
+        let _ = self.store.set_fuel(fuel);
         self.store.data_mut().job = Some(job);
         match self.engine.call_run(&mut self.store, &call) {
-            Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage() },
+            Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage(fuel) },
             Ok(Err(failure)) => FromCell::Failed { kind: kind_of(failure.kind), message: failure.message },
-            Err(error) => self.trapped(&error),
+            Err(error) => self.trapped(&error, fuel),
         }
     }
 
-    fn usage(&self) -> Usage {
-        Usage { fuel: self.store.get_fuel().ok().map(|left| u64::MAX - left), memory: self.store.data().memory }
+    fn usage(&self, fuel: u64) -> Usage {
+        Usage { fuel: self.store.get_fuel().ok().map(|left| fuel - left), memory: self.store.data().memory }
     }
 
-    fn trapped(&self, error: &wasmtime::Error) -> FromCell {
-        if self.store.data().memory_refused {
-            return FromCell::Failed {
-                kind: FailKind::Memory,
-                message: "Out of Memory Error: the engine ended when its memory was used up".into(),
-            };
+    fn trapped(&self, error: &wasmtime::Error, fuel: u64) -> FromCell {
+        let host = self.store.data();
+        if let Some((kind, message)) = host.refused.clone() {
+            return FromCell::Failed { kind, message };
         }
-        let message = match error.downcast_ref::<Trap>() {
-            Some(trap) => trap.to_string(),
-            None => error.root_cause().to_string(),
+        let (kind, message) = match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => (FailKind::Fuel, format!("the job used all of its {fuel} units of fuel")),
+            Some(Trap::StackOverflow) => {
+                (FailKind::Stack, format!("the engine's stack of {} bytes was used up", limits::WASM_STACK))
+            }
+            Some(trap) => (FailKind::Trap, trap.to_string()),
+            None => (FailKind::Trap, error.root_cause().to_string()),
         };
-        FromCell::Failed { kind: FailKind::Trap, message }
+        FromCell::Failed { kind, message }
     }
 }
 
@@ -153,4 +267,25 @@ fn kind_of(kind: engine::FailureKind) -> FailKind {
         engine::FailureKind::Memory => FailKind::Memory,
         engine::FailureKind::Internal => FailKind::Internal,
     }
+}
+
+/// Reads the component, checks what it asks for, compiles it, writes the image.
+fn compile(variant: Variant, walls: Walls, require: &[Wall]) -> Result<(), CellExit> {
+    let bad = |e: wasmtime::Error| CellExit::Compile(format!("{e:#}"));
+    let wasmtime = Engine::new(&variant.config()).map_err(bad)?;
+    // Its threads start here: afterwards there is no system call to start one.
+    rayon::ThreadPoolBuilder::new().build_global().map_err(|e| CellExit::Compile(e.to_string()))?;
+    let mut component = vec![];
+    passed_file()?.read_to_end(&mut component)?;
+    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    seal(walls, require, Work::Compile(limits::IMAGE_BYTES))?;
+    let found = inspect(&component).map_err(|e| CellExit::Compile(e.to_string()))?;
+    if let Some(refusal) = found.refusal() {
+        return Err(CellExit::Compile(refusal));
+    }
+    let image = wasmtime.precompile_component(&component).map_err(bad)?;
+    if image.len() as u64 > limits::IMAGE_BYTES {
+        return Err(CellExit::Compile(format!("its image has {} bytes, at most {} are kept", image.len(), limits::IMAGE_BYTES)));
+    }
+    Ok(out.write_all(&image)?)
 }

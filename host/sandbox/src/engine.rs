@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result, StoreContextMut, bail};
 
-use crate::wire::{self, FromCell, HEADER, JobSpec, ToCell};
+use crate::limits;
+use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell};
 
 wasmtime::component::bindgen!({
     path: "../../guest/wit",
@@ -14,28 +16,23 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
-/// Bytes of one `read` or `write` call of the contract.
-pub(crate) const CALL_MAX: usize = 16 << 20;
-/// Entries of all tables of an engine: DuckDB's function table has 60 thousand.
-const TABLE_MAX: usize = 1 << 20;
-/// Memory that an engine may have before it knows its job: the snapshot and a little.
-const IDLE_MEMORY: u64 = 256 << 20;
-
 /// What an engine's imports act on: the socket to the parent, the window that it puts input ranges into, and the job once
 /// there is one.
-pub(crate) struct Host {
+pub struct Host {
     socket: UnixStream,
     window: &'static [u8],
     pub(crate) job: Option<JobSpec>,
     /// Linear memory in use, bytes.
     pub(crate) memory: u64,
-    /// A growth was refused: what fails next fails for want of memory.
-    pub(crate) memory_refused: bool,
+    /// What was refused last: what fails next fails for want of it.
+    pub(crate) refused: Option<(FailKind, String)>,
+    /// When a progress report left last.
+    reported: Option<Instant>,
 }
 
 impl Host {
     pub(crate) fn new(socket: UnixStream, window: &'static [u8]) -> Self {
-        Self { socket, window, job: None, memory: 0, memory_refused: false }
+        Self { socket, window, job: None, memory: 0, refused: None, reported: None }
     }
 
     pub(crate) fn send(&mut self, message: &FromCell) -> std::io::Result<()> {
@@ -83,7 +80,7 @@ impl Host {
     fn read(&mut self, index: u32, offset: u64, len: u32) -> Result<&'static [u8]> {
         let Some(input) = self.inputs().get(index as usize) else { bail!("there is no input {index}") };
         let end = offset.checked_add(u64::from(len));
-        if len as usize > CALL_MAX || end.is_none_or(|e| e > input.size) {
+        if len as usize > limits::CALL_BYTES || end.is_none_or(|e| e > input.size) {
             bail!("read of {len} bytes at {offset} of an input of {} bytes", input.size);
         }
         self.send(&FromCell::Read { index, offset, length: len })?;
@@ -96,7 +93,7 @@ impl Host {
 
 impl eider::engine::results::Host for Host {
     fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
-        if bytes.len() > CALL_MAX {
+        if bytes.len() > limits::CALL_BYTES {
             bail!("write of {} bytes at once", bytes.len());
         }
         Ok(self.send(&FromCell::Result(bytes))?)
@@ -105,23 +102,41 @@ impl eider::engine::results::Host for Host {
 
 impl eider::engine::progress::Host for Host {
     fn report(&mut self, done: u32) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(1000 / limits::PROGRESS_PER_SECOND as u64);
+        if self.reported.is_some_and(|last| last.elapsed() < PAUSE) {
+            return Ok(());
+        }
+        self.reported = Some(Instant::now());
         Ok(self.send(&FromCell::Progress(done.min(10_000)))?)
     }
 }
 
 impl ResourceLimiter for Host {
     fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        let limit = self.job.as_ref().map_or(IDLE_MEMORY, |j| j.memory);
+        let limit = self.job.as_ref().map_or(limits::IDLE_MEMORY, |j| j.memory);
         let fits = desired as u64 <= limit;
         if fits {
             self.memory = desired as u64;
         } else {
-            self.memory_refused = true;
+            let message = format!("Out of Memory Error: the engine wanted {desired} bytes, the job may have {limit}");
+            self.refused = Some((FailKind::Memory, message));
         }
         Ok(fits)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        Ok(desired <= TABLE_MAX)
+        Ok(desired <= limits::TABLE_ENTRIES)
+    }
+
+    fn instances(&self) -> usize {
+        limits::INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        limits::INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        limits::INSTANCES
     }
 }

@@ -1,27 +1,39 @@
-//! Engine images: a component compiled for this machine, in a cache that only this user can write.
+//! Engine images: a component compiled for this machine by a jailed process, in a cache that only this user can read.
+//!
+//! An image is machine code that cells will run, so it is used only if this machine made it: beside it lies a BLAKE3 keyed
+//! with a secret of the cache, which is checked each time the image is opened. Cells get the open file, not its name.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::Engine;
 
-use crate::Variant;
+use crate::cell::{CellTask, IMAGE_FD};
+use crate::process::CellCommand;
+use crate::{Variant, limits};
 
-/// Largest component that is compiled, bytes: DuckDB has 55 MB.
-const COMPONENT_MAX: usize = 512 << 20;
-
-/// Where compiled images are kept.
+/// Where compiled images are kept, and how they are made.
 #[derive(Clone, Debug)]
 pub struct ImageCache {
     dir: PathBuf,
+    key: [u8; 32],
+    compiler: CellCommand,
 }
 
 /// A compiled engine on disk, ready to be mapped by cells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Image {
-    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
+    path: PathBuf,
     pub(crate) variant: Variant,
     engine: blake3::Hash,
 }
@@ -53,11 +65,14 @@ pub enum ImageError {
         source: io::Error,
     },
     /// Somebody else could have written what we would run.
-    #[error("engine cache {0} belongs to another user or can be written by others; make it yours with mode 0700")]
+    #[error("engine cache {0} belongs to another user or can be written by others; make it yours, with mode 0700")]
     Unsafe(PathBuf),
     /// Over the limit.
-    #[error("the engine has {0} bytes, at most {COMPONENT_MAX} are compiled")]
+    #[error("the engine has {0} bytes, at most {max} are compiled", max = limits::COMPONENT_BYTES)]
     TooLarge(usize),
+    /// The compiler was ended.
+    #[error("the engine did not compile within {0} s, the limit of this program")]
+    CompileTime(u64),
     /// The bytes are not those that were asked for.
     #[error("the engine's bytes have BLAKE3 {actual}, expected {expected}")]
     WrongBytes {
@@ -72,11 +87,11 @@ pub enum ImageError {
 }
 
 impl ImageCache {
-    /// A cache in `dir`, which is made with mode 0700.
+    /// A cache in `dir`, which is made with mode 0700; `compiler` is how this program starts a cell.
     ///
     /// # Errors
     /// [`ImageError::Io`], or [`ImageError::Unsafe`] when others can write there.
-    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ImageError> {
+    pub fn open(dir: impl Into<PathBuf>, compiler: CellCommand) -> Result<Self, ImageError> {
         let dir = dir.into();
         let err = |source| ImageError::Io { path: dir.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(err)?;
@@ -84,7 +99,8 @@ impl ImageCache {
         if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
             return Err(ImageError::Unsafe(dir));
         }
-        Ok(Self { dir })
+        let key = secret(&dir.join("image.key")).map_err(err)?;
+        Ok(Self { dir, key, compiler })
     }
 
     /// The image of an engine, compiled if it is not there. `bytes` is called only then, and `on_compile` with their
@@ -101,18 +117,18 @@ impl ImageCache {
     ) -> Result<Image, ImageError> {
         let wasmtime = Engine::new(&variant.config()).map_err(|e| ImageError::Compile(format!("{e:#}")))?;
         let path = self.path(&wasmtime, engine, variant);
-        let image = Image { path: path.clone(), variant, engine };
-        if path.exists() {
-            return Ok(image);
-        }
         let err = |source| ImageError::Io { path: path.clone(), source };
+        let image = |file: File| Image { file: Arc::new(file), path: path.clone(), variant, engine };
+        if let Some(file) = self.authentic(&path).map_err(err)? {
+            return Ok(image(file));
+        }
         let lock = private_file(&path.with_extension("lock")).map_err(err)?;
         lock.lock().map_err(err)?;
-        if path.exists() {
-            return Ok(image);
+        if let Some(file) = self.authentic(&path).map_err(err)? {
+            return Ok(image(file));
         }
         let bytes = bytes().map_err(err)?;
-        if bytes.len() > COMPONENT_MAX {
+        if bytes.len() > limits::COMPONENT_BYTES {
             return Err(ImageError::TooLarge(bytes.len()));
         }
         let actual = blake3::hash(&bytes);
@@ -120,13 +136,43 @@ impl ImageCache {
             return Err(ImageError::WrongBytes { expected: engine, actual });
         }
         on_compile(bytes.len());
-        let compiled = wasmtime.precompile_component(&bytes).map_err(|e| ImageError::Compile(format!("{e:#}")))?;
-        let part = path.with_extension("part");
-        let mut file = private_file(&part).map_err(err)?;
-        file.set_len(0).and_then(|()| file.write_all(&compiled)).and_then(|()| file.sync_all()).map_err(err)?;
-        fs::rename(&part, &path).map_err(err)?;
+        let compiled = compile(&self.compiler, variant, &bytes)?;
+        self.keep(compiled, &path).map_err(err)?;
         let _ = fs::remove_file(path.with_extension("lock"));
-        Ok(image)
+        let file = self.authentic(&path).map_err(err)?.ok_or_else(|| err(io::ErrorKind::InvalidData.into()))?;
+        Ok(image(file))
+    }
+
+    /// The image if it is there and this cache made it.
+    fn authentic(&self, path: &Path) -> io::Result<Option<File>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update_mmap_rayon(path)?;
+        let kept = fs::read_to_string(path.with_extension("mac")).unwrap_or_default();
+        // blake3::Hash compares in constant time.
+        Ok(blake3::Hash::from_hex(kept.trim()).is_ok_and(|kept| kept == hasher.finalize()).then_some(file))
+    }
+
+    /// Moves what the compiler wrote into the cache, its code first, so that a crash leaves an image without a code, which
+    /// is none.
+    fn keep(&self, mut compiled: File, path: &Path) -> io::Result<()> {
+        let part = path.with_extension("part");
+        let mut file = private_file(&part)?;
+        file.set_len(0)?;
+        compiled.rewind()?;
+        io::copy(&mut compiled, &mut file)?;
+        file.sync_all()?;
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update_mmap_rayon(&part)?;
+        let mut mac = private_file(&path.with_extension("mac"))?;
+        mac.set_len(0)?;
+        mac.write_all(hasher.finalize().to_hex().as_bytes())?;
+        mac.sync_all()?;
+        fs::rename(&part, path)
     }
 
     /// Named for all that the machine code depends on.
@@ -154,6 +200,70 @@ impl Fingerprint {
         std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut h);
         h.0.finalize().to_hex()[..16].to_string()
     }
+}
+
+/// Runs the compiler in a cell; what it wrote.
+fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<File, ImageError> {
+    let failed = |e: io::Error| ImageError::Compile(format!("the compiler cannot be started: {e}"));
+    let mut input = memory_file("eider-component").map_err(failed)?;
+    input.write_all(component).and_then(|()| input.rewind()).map_err(failed)?;
+    let output = memory_file("eider-image").map_err(failed)?;
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let mut process = Command::new(&command.program);
+    process
+        .args(command.args(CellTask::Compile(variant)))
+        .env_clear()
+        .stdin(OwnedFd::from(theirs))
+        .stdout(output.try_clone().map_err(failed)?)
+        .stderr(Stdio::piped());
+    let passed = vec![FdMapping { parent_fd: input.into(), child_fd: IMAGE_FD }];
+    process.fd_mappings(passed).map_err(|e| failed(io::Error::other(e)))?;
+    let mut child = process.spawn().map_err(failed)?;
+    drop(process);
+    let deadline = Instant::now() + Duration::from_secs(limits::COMPILE_SECONDS);
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(ImageError::CompileTime(limits::COMPILE_SECONDS));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    drop(ours);
+    if status.success() {
+        return Ok(output);
+    }
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(limits::LOG_BYTES).read_to_string(&mut said);
+    }
+    let said = said.trim();
+    Err(ImageError::Compile(if said.is_empty() { status.to_string() } else { said.into() }))
+}
+
+fn memory_file(name: &str) -> io::Result<File> {
+    Ok(memfd_create(name, MemfdFlags::CLOEXEC)?.into())
+}
+
+/// The cache's secret, made at first use.
+fn secret(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+    file.lock()?;
+    let mut key = vec![];
+    file.read_to_end(&mut key)?;
+    if let Ok(key) = key.try_into() {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    file.rewind()?;
+    file.set_len(0)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    Ok(key)
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

@@ -1,5 +1,6 @@
 //! What an engine is and what it may touch, read from its bytes without running or compiling it.
 
+use crate::limits;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator};
 
 /// An import of a component.
@@ -26,8 +27,38 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// Pages (64 KiB) of its linear memories: initial, maximum.
     pub memories: Vec<(u64, Option<u64>)>,
+    /// Entries of its tables: initial, maximum.
+    pub tables: Vec<(u64, Option<u64>)>,
     /// Core modules inside.
     pub modules: usize,
+    /// Components and modules inside each other.
+    pub nesting: usize,
+    /// What made it, by its own word: tools and versions.
+    pub producers: Vec<String>,
+}
+
+impl Inspection {
+    /// Why this engine is refused whatever else it does, if it is.
+    pub fn refusal(&self) -> Option<String> {
+        if let Some(import) = self.imports.iter().find(|i| !i.granted) {
+            return Some(format!("it imports {} ({}), which no cell grants", import.name, import.kind));
+        }
+        if self.nesting > limits::NESTING {
+            return Some(format!("it nests {} levels deep, at most {} are allowed", self.nesting, limits::NESTING));
+        }
+        if let Some((initial, _)) = self.memories.iter().find(|(initial, _)| initial * 65536 > limits::IDLE_MEMORY) {
+            return Some(format!(
+                "it wants {} bytes of memory at its start, at most {} are allowed",
+                initial * 65536,
+                limits::IDLE_MEMORY
+            ));
+        }
+        if let Some((initial, _)) = self.tables.iter().find(|(initial, _)| *initial > limits::TABLE_ENTRIES as u64) {
+            let most = limits::TABLE_ENTRIES;
+            return Some(format!("it wants a table of {initial} entries at its start, at most {most} are allowed"));
+        }
+        None
+    }
 }
 
 /// Why an engine cannot be inspected.
@@ -56,10 +87,14 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
         imports: vec![],
         exports: vec![],
         memories: vec![],
+        tables: vec![],
         modules: 0,
+        nesting: 0,
+        producers: vec![],
     };
     let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(bytes) {
+        found.nesting = found.nesting.max(depth);
         match payload? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
                 return Err(InspectError::NotAComponent);
@@ -74,6 +109,25 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
                 for memory in memories {
                     let memory = memory?;
                     found.memories.push((memory.initial, memory.maximum));
+                }
+            }
+            Payload::TableSection(tables) => {
+                for table in tables {
+                    let ty = table?.ty;
+                    found.tables.push((ty.initial, ty.maximum));
+                }
+            }
+            Payload::CustomSection(section) => {
+                if let wasmparser::KnownCustom::Producers(fields) = section.as_known() {
+                    for field in fields {
+                        for value in field?.values {
+                            let value = value?;
+                            let word = format!("{} {}", value.name, value.version);
+                            if found.producers.len() < 32 && !found.producers.contains(&word) {
+                                found.producers.push(word);
+                            }
+                        }
+                    }
                 }
             }
             Payload::ComponentImportSection(imports) if depth == 0 => {

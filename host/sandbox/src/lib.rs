@@ -7,18 +7,20 @@
 
 mod cell;
 mod engine;
-
 mod image;
 mod inspect;
 mod jail;
+pub mod limits;
 mod prefault;
 mod process;
 mod profile;
 mod wire;
 
-pub use cell::{CellExit, run_cell};
+pub use cell::{CellExit, CellOptions, CellTask, run_cell, run_cell_linked};
+pub use engine::Host;
 pub use image::{Image, ImageCache, ImageError};
 pub use inspect::{Import, InspectError, Inspection, inspect};
-pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, Pool};
+pub use jail::{Wall, Walls};
+pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, Pool, probe_walls};
 pub use profile::Variant;
 pub use wire::{FailKind, Input, JobSpec, Usage};

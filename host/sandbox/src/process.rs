@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -16,7 +17,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::Image;
-use crate::engine::CALL_MAX;
+use crate::cell::{CellTask, IMAGE_FD};
+use crate::jail::{Wall, Walls};
+use crate::limits;
 use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
 
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
@@ -27,13 +30,53 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Starting a cell takes about 10 ms of processor time, which the job that was just given one needs more.
 const REFILL_PAUSE: Duration = Duration::from_millis(25);
 
-/// How to start a cell: `program args… --variant V IMAGE`.
+/// How to start a cell: `program cell OPTIONS`.
 #[derive(Clone, Debug)]
 pub struct CellCommand {
     /// The program, usually the running one.
     pub program: PathBuf,
-    /// Its arguments up to the image's path.
-    pub args: Vec<String>,
+    /// Linear memory that any job may have, bytes.
+    pub memory: u64,
+    /// Run only when nothing else wants the processor.
+    pub idle: bool,
+    /// Layers of the jail without which no cell runs.
+    pub require: Vec<Wall>,
+}
+
+impl CellCommand {
+    /// Cells of `program` with the default walls, at ordinary priority.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), memory: 4 << 30, idle: false, require: vec![Wall::Privileges, Wall::Rlimits, Wall::Seccomp] }
+    }
+
+    /// The arguments of a cell for `task`: what [`CellOptions`] holds.
+    ///
+    /// [`CellOptions`]: crate::CellOptions
+    pub(crate) fn args(&self, task: CellTask) -> Vec<String> {
+        let mut args = vec!["cell".to_string()];
+        match task {
+            CellTask::Run(variant) => args.extend(["--run".into(), variant.to_string()]),
+            CellTask::Compile(variant) => args.extend(["--compile".into(), variant.to_string()]),
+            CellTask::Probe => args.push("--probe".into()),
+        }
+        args.extend(["--memory".into(), self.memory.to_string()]);
+        if self.idle {
+            args.push("--idle".into());
+        }
+        for wall in &self.require {
+            args.extend(["--require".into(), wall.to_string()]);
+        }
+        args
+    }
+}
+
+/// Puts the walls up in a process of its own and says which of them stand on this machine.
+///
+/// # Errors
+/// [`CellError`].
+pub async fn probe_walls(command: &CellCommand) -> Result<Walls, CellError> {
+    let null = File::open("/dev/null").map_err(CellError::Spawn)?;
+    Ok(Cell::start(command, CellTask::Probe, null.into()).await?.walls)
 }
 
 /// Answers what a running job asks of its parent.
@@ -113,6 +156,7 @@ pub struct Cell {
     child: Child,
     socket: UnixStream,
     window: File,
+    walls: Walls,
 }
 
 impl Cell {
@@ -121,24 +165,33 @@ impl Cell {
     /// # Errors
     /// [`CellError::Spawn`], [`CellError::Died`].
     pub async fn spawn(command: &CellCommand, image: &Image) -> Result<Self, CellError> {
+        let file = image.file.try_clone().map_err(CellError::Spawn)?;
+        Self::start(command, CellTask::Run(image.variant), file.into()).await
+    }
+
+    async fn start(command: &CellCommand, task: CellTask, passed: OwnedFd) -> Result<Self, CellError> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(CellError::Spawn)?;
         ours.set_nonblocking(true).map_err(CellError::Spawn)?;
         let window = window().map_err(CellError::Spawn)?;
-        let child = Command::new(&command.program)
-            .args(&command.args)
-            .arg("--variant")
-            .arg(image.variant.to_string())
-            .arg(&image.path)
+        let mut process = Command::new(&command.program);
+        process.args(command.args(task))
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(window.try_clone().map_err(CellError::Spawn)?))
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(CellError::Spawn)?;
-        let mut cell = Self { child, socket: UnixStream::from_std(ours).map_err(CellError::Spawn)?, window };
+            .kill_on_drop(true);
+        let passed = vec![FdMapping { parent_fd: passed, child_fd: IMAGE_FD }];
+        process.as_std_mut().fd_mappings(passed).map_err(|e| CellError::Spawn(std::io::Error::other(e)))?;
+        let child = process.spawn().map_err(CellError::Spawn)?;
+        // It holds the cell's end of the socket, whose closing is how we learn that the cell ended.
+        drop(process);
+        let socket = UnixStream::from_std(ours).map_err(CellError::Spawn)?;
+        let mut cell = Self { child, socket, window, walls: Walls::default() };
         match tokio::time::timeout(READY_TIMEOUT, cell.receive()).await {
-            Ok(Ok(FromCell::Ready)) => Ok(cell),
+            Ok(Ok(FromCell::Ready(walls))) => {
+                cell.walls = walls;
+                Ok(cell)
+            }
             Ok(Ok(_)) => Err(CellError::Protocol),
             Ok(Err(e)) => Err(e),
             Err(_) => Err(CellError::Died("not ready in time".into())),
@@ -150,12 +203,20 @@ impl Cell {
         self.child.id()
     }
 
+    /// What stands around it, by its own word before it ran anything.
+    pub fn walls(&self) -> &Walls {
+        &self.walls
+    }
+
     /// Runs the job. The cell is used up; when this future is dropped, its process is killed.
     ///
     /// # Errors
     /// [`CellError`].
     pub async fn run(mut self, job: JobSpec, broker: &mut impl Broker) -> Result<Finished, CellError> {
         let inputs = job.inputs.clone();
+        let all = inputs.iter().fold(0u64, |sum, i| sum.saturating_add(i.size));
+        let may_read = all.saturating_mul(limits::READ_FACTOR);
+        let (mut calls, mut bytes_read) = (0u64, 0u64);
         self.send(&ToCell::Job(Box::new(job))).await?;
         loop {
             match self.receive().await? {
@@ -163,18 +224,32 @@ impl Cell {
                     // The cell checked this for its guest; we check it for the cell.
                     let input = inputs.get(index as usize).ok_or(CellError::Protocol)?;
                     let end = offset.checked_add(u64::from(length)).ok_or(CellError::Protocol)?;
-                    if end > input.size || length as usize > CALL_MAX {
+                    if end > input.size || length as usize > limits::CALL_BYTES {
                         return Err(CellError::Protocol);
+                    }
+                    (calls, bytes_read) = (calls + 1, bytes_read + u64::from(length));
+                    if calls > limits::READ_CALLS || bytes_read > may_read {
+                        let message = format!(
+                            "the job read {bytes_read} bytes in {calls} calls; it may read {may_read} bytes in {} calls",
+                            limits::READ_CALLS
+                        );
+                        return Ok(Finished::Failed { kind: FailKind::Reads, message });
                     }
                     let bytes = broker.read(index, offset, length).await?;
                     self.window.write_all_at(&bytes, 0).map_err(CellError::Window)?;
                     self.send(&ToCell::InWindow).await?;
                 }
-                FromCell::Result(bytes) => broker.write(bytes).await?,
+                FromCell::Result(bytes) => match broker.write(bytes).await {
+                    Err(BrokerError::ResultTooLarge(limit)) => {
+                        let message = format!("the result is larger than the {limit} bytes that the job allows");
+                        return Ok(Finished::Failed { kind: FailKind::Result, message });
+                    }
+                    written => written?,
+                },
                 FromCell::Progress(done) => broker.progress(done.min(10_000)),
                 FromCell::Done { rows, usage } => return Ok(Finished::Done { rows, usage }),
                 FromCell::Failed { kind, message } => return Ok(Finished::Failed { kind, message }),
-                FromCell::Ready => return Err(CellError::Protocol),
+                FromCell::Ready(_) => return Err(CellError::Protocol),
             }
         }
     }
@@ -203,7 +278,7 @@ impl Cell {
     async fn death(&mut self) -> CellError {
         let mut said = vec![];
         if let Some(stderr) = self.child.stderr.take() {
-            let _ = tokio::time::timeout(Duration::from_millis(200), stderr.take(2000).read_to_end(&mut said)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(200), stderr.take(limits::LOG_BYTES).read_to_end(&mut said)).await;
         }
         let status = match tokio::time::timeout(Duration::from_millis(200), self.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
@@ -218,7 +293,7 @@ impl Cell {
 /// the other; the parent never reads it.
 fn window() -> std::io::Result<File> {
     let window = memfd_create("eider-window", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&window, CALL_MAX as u64)?;
+    ftruncate(&window, limits::CALL_BYTES as u64)?;
     fcntl_add_seals(&window, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(window.into())
 }

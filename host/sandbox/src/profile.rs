@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use wasmtime::{Collector, Config, OptLevel};
 
-/// Native stack that WebAssembly may use, bytes. DuckDB's recursive descent over deep expressions needs megabytes.
-const WASM_STACK: usize = 8 << 20;
+use crate::limits;
 
 /// How an engine image is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -42,9 +41,9 @@ impl Variant {
         c.cranelift_nan_canonicalization(true);
         c.wasm_relaxed_simd(false);
         c.consume_fuel(self == Self::Metered);
-        c.max_wasm_stack(WASM_STACK);
+        c.max_wasm_stack(limits::WASM_STACK);
         // Unused, since a cell's calls are synchronous, but wasmtime wants it no smaller.
-        c.async_stack_size(WASM_STACK + (1 << 20));
+        c.async_stack_size(limits::WASM_STACK + (1 << 20));
         // What DuckDB's C++ exceptions compile to.
         c.wasm_exceptions(true);
         c.collector(Collector::Null);

@@ -5,8 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::jail::Walls;
+use crate::limits;
+
 /// Largest payload either way: one read or write of the engine contract (16 MiB) and a little.
-pub(crate) const PAYLOAD_MAX: usize = (16 << 20) + 64;
+pub(crate) const PAYLOAD_MAX: usize = limits::CALL_BYTES + 64;
 /// Bytes before a payload.
 pub(crate) const HEADER: usize = 5;
 
@@ -22,6 +25,8 @@ pub struct JobSpec {
     pub seed: [u8; 32],
     /// Linear memory that the engine may have, bytes.
     pub memory: u64,
+    /// Fuel that it may use, on a metered image.
+    pub fuel: Option<u64>,
     /// What it may read.
     pub inputs: Vec<Input>,
 }
@@ -63,6 +68,14 @@ pub enum FailKind {
     Internal,
     /// A trap.
     Trap,
+    /// The job's fuel is used up.
+    Fuel,
+    /// The stack is used up.
+    Stack,
+    /// The result is over its limit.
+    Result,
+    /// It reads too often or too much.
+    Reads,
 }
 
 /// Parent to cell.
@@ -76,7 +89,7 @@ pub(crate) enum ToCell {
 /// Cell to parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromCell {
-    Ready,
+    Ready(Walls),
     Read { index: u32, offset: u64, length: u32 },
     Result(#[serde(with = "serde_bytes")] Vec<u8>),
     Progress(u32),

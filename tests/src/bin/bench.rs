@@ -40,9 +40,9 @@ async fn main() -> Result<()> {
 
 fn runner(variant: Variant) -> Result<CellRunner> {
     let engine = EngineBinary::built_in()?;
-    let cache = ImageCache::open(engine_cache().join("engines"))?;
+    let cache = ImageCache::open(engine_cache().join("engines"), CellCommand::new(eider()))?;
     let image = cache.image(engine.hash.into(), variant, || engine.bytes(), |_| {})?;
-    let command = CellCommand { program: eider(), args: vec!["cell".into()] };
+    let command = CellCommand::new(eider());
     Ok(CellRunner::new([Pool::start(command, image, 2)], std::env::temp_dir()))
 }
 

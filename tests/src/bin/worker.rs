@@ -87,12 +87,12 @@ async fn main() -> Result<()> {
     let paths = Paths::from_env()?;
     let (identity, _) = eider_node::load_or_create_key(&paths.key())?;
     let engine = EngineBinary::built_in()?;
-    let cache = ImageCache::open(paths.engines())?;
+    let cache = ImageCache::open(paths.engines(), CellCommand::new(&args.eider))?;
     let variants = if args.metered { Variant::ALL.to_vec() } else { vec![Variant::Plain] };
     let mut pools = vec![];
     for variant in &variants {
         let image = cache.image(engine.hash.into(), *variant, || engine.bytes(), |_| {})?;
-        let command = CellCommand { program: args.eider.clone(), args: vec!["cell".into()] };
+        let command = CellCommand::new(&args.eider);
         pools.push(Pool::start(command, image, 2));
     }
     let worker = Worker::start(WorkerSetup {

@@ -1,0 +1,83 @@
+//! Namespaces with nothing in them.
+
+use std::fs;
+use std::io;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::process::{WaitOptions, chdir, pivot_root};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Enters new namespaces, and in the new PID namespace its first process, which this call returns in: the caller waits for
+/// that one and ends as it did.
+#[expect(unsafe_code, reason = "unshare and fork")]
+pub(super) fn unshare() -> io::Result<String> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let all = UnshareFlags::NEWUSER
+        | UnshareFlags::NEWNET
+        | UnshareFlags::NEWNS
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWUTS
+        | UnshareFlags::NEWCGROUP;
+    // SAFETY: what is unshared is not the descriptor table or the memory, so nothing that Rust holds changes under it.
+    unsafe { unshare_unsafe(all) }
+        .map_err(|e| io::Error::other(format!("this machine gives no user namespaces to {uid}: {e}")))?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    // SAFETY: the process has one thread, so the child has all of it.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok("user, network, mount, IPC, PID, UTS, cgroup".into())
+        }
+        child => wait(child),
+    }
+}
+
+/// The outer process: holds nothing, waits, ends as the cell did.
+#[expect(unsafe_code, reason = "closing inherited descriptors, and ending without running destructors")]
+fn wait(child: libc::pid_t) -> ! {
+    let child = rustix::process::Pid::from_raw(child);
+    // SAFETY: nothing in this process uses them any more; standard error stays for the words below.
+    unsafe {
+        libc::close(0);
+        libc::close(1);
+        libc::close(3);
+    }
+    let status = loop {
+        match rustix::process::waitpid(child, WaitOptions::empty()) {
+            Ok(Some((_, status))) => break Some(status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break None,
+        }
+    };
+    let ended = status.map_or((Some(1), None), |s| (s.exit_status(), s.terminating_signal()));
+    let code = match ended {
+        (Some(code), _) => code,
+        (None, Some(libc::SIGSYS)) => {
+            eprintln!("ended by its jail: a system call that a cell does not need");
+            128 + libc::SIGSYS
+        }
+        (None, signal) => {
+            eprintln!("ended by signal {}", signal.unwrap_or(0));
+            128 + signal.unwrap_or(0)
+        }
+    };
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Makes an empty, read-only file system the root.
+pub(super) fn empty_root() -> io::Result<()> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    // Any folder will do to mount on: it is gone with the old root.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    mount("none", "/proc", "tmpfs", flags, Some(c"size=0,nr_inodes=1"))?;
+    chdir("/proc")?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir("/")?;
+    Ok(())
+}
