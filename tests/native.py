@@ -1,10 +1,11 @@
 """Native DuckDB (the official wheel of the engine's version) as the reference.
 
 native.py compare DATA RESULTS QUERIES   each q*.parquet in RESULTS against the query run natively, as values
-native.py time DATA QUERIES ROUNDS       seconds of each query at one thread, as JSON. As in a job, the database is new and open,
-                                         and what is timed is making the views that the query uses, and the query.
+native.py time DATA QUERIES              for each number of a query on standard input, its seconds at one thread. As in a job,
+                                         the database is new and open, and what is timed is making the views that the
+                                         query uses, and the query.
 """
-import json, math, re, sys, time
+import math, re, sys, time
 
 import duckdb
 
@@ -45,25 +46,20 @@ def compare(data, results, queries):
     print(f"{equal} queries equal native DuckDB {duckdb.__version__}")
 
 
-def measure(data, queries, rounds):
-    seconds = {}
-    for n in range(1, 23):
-        with open(f"{queries}/q{n:02}.sql") as f:
+def measure(data, queries):
+    for line in sys.stdin:
+        with open(f"{queries}/q{int(line):02}.sql") as f:
             sql = f.read()
         used = [t for t in TABLES if re.search(rf"\b{t}\b", sql)]
-        best = math.inf
-        for _ in range(rounds):
-            with connect() as con:
-                start = time.perf_counter()
-                make_views(con, data, used)
-                con.execute(sql).fetchall()
-                best = min(best, time.perf_counter() - start)
-        seconds[n] = best
-    print(json.dumps(seconds))
+        with connect() as con:
+            start = time.perf_counter()
+            make_views(con, data, used)
+            con.execute(sql).fetchall()
+            print(time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "compare":
         compare(*sys.argv[2:5])
     else:
-        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        measure(*sys.argv[2:4])

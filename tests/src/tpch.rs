@@ -56,6 +56,9 @@ pub fn generate(dir: &Path, scale: f64) -> Result<()> {
     Ok(())
 }
 
+/// How many queries there are.
+pub const QUERIES: usize = 22;
+
 /// Query `n`, 1 to 22, with the specification's validation parameters; the texts are those that DuckDB ships.
 ///
 /// # Errors

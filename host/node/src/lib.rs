@@ -30,5 +30,5 @@ pub use paths::{Paths, PathsError};
 pub use policy::{PolicyError, WorkerPolicy};
 pub use record::{JobRecord, Moment, PeerRecord, What};
 pub use requester::{Candidate, JobRequest, Notice, RequestError, Requester, Sink};
-pub use runner::{CellRunner, InputReader, Product, Reading, RunError, Runner, Work};
+pub use runner::{CellRunner, InputReader, Product, Reading, RunError, Runner, Running, Work};
 pub use worker::{Worker, WorkerError, WorkerSetup};

@@ -6,7 +6,7 @@ use eider_protocol::{Outcome, Progress, Stage};
 use eider_sandbox::BrokerError;
 use tokio::sync::watch;
 
-use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work};
+use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work, read_at};
 use crate::{Inputs, Sink};
 
 /// How a local run ended.
@@ -20,16 +20,12 @@ pub struct LocalReport {
 struct Files<'a>(&'a Inputs);
 
 impl InputReader for Files<'_> {
-    fn read(&self, index: u32, offset: u64, length: u32) -> Reading<'_> {
+    fn read<'a>(&'a self, index: u32, offset: u64, into: &'a mut [u8]) -> Reading<'a> {
         Box::pin(async move {
             let input = &self.0.pinned()[index as usize];
             let changed = || BrokerError::InputChanged(input.entry.table.clone(), input.path.display().to_string());
-            let mut bytes = vec![0; length as usize];
-            input.source.file.read_exact_at(&mut bytes, offset).map_err(|_| changed())?;
-            if !input.unchanged() {
-                return Err(changed());
-            }
-            Ok(bytes)
+            read_at(&input.source.file, offset, into).await.map_err(|_| changed())?;
+            if input.unchanged() { Ok(()) } else { Err(changed()) }
         })
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, Seek, Write};
+use std::io::{self, IoSliceMut, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use eider_net::{Source, file_outboard};
 use eider_protocol::{Dispatch, FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage};
 use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
+use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::sync::watch;
 
 /// A job that was dispatched.
@@ -51,23 +53,38 @@ pub enum RunError {
 }
 
 /// A read under way.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BrokerError>> + Send + 'a>>;
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<(), BrokerError>> + Send + 'a>>;
+/// A job under way.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>>;
 
 /// Where a job's input bytes come from.
 pub trait InputReader: Send + Sync {
-    /// Exactly `length` bytes of entry `index`; bounds are checked already.
-    fn read(&self, index: u32, offset: u64, length: u32) -> Reading<'_>;
+    /// Fills `into` from `offset` of entry `index`; bounds are checked already.
+    fn read<'a>(&'a self, index: u32, offset: u64, into: &'a mut [u8]) -> Reading<'a>;
+}
+
+/// Fills `into` from `offset` of a file: at once if the bytes are in the page cache, else on a thread that may wait.
+///
+/// # Errors
+/// Reading, or a file that is shorter.
+pub(crate) async fn read_at(file: &Arc<File>, offset: u64, into: &mut [u8]) -> io::Result<()> {
+    let now = preadv2(&**file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
+    if now.is_ok_and(|n| n == into.len()) {
+        return Ok(());
+    }
+    let (file, length) = (file.clone(), into.len());
+    let bytes = tokio::task::spawn_blocking(move || {
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+    });
+    into.copy_from_slice(&bytes.await.map_err(io::Error::other)??);
+    Ok(())
 }
 
 /// Something that runs jobs. The worker's is [`CellRunner`].
 pub trait Runner: Send + Sync + 'static {
     /// Runs a job; dropping the future ends it at once.
-    fn run<'a>(
-        &'a self,
-        work: Work,
-        inputs: &'a dyn InputReader,
-        progress: watch::Sender<Progress>,
-    ) -> Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>>;
+    fn run<'a>(&'a self, work: Work, inputs: &'a dyn InputReader, progress: watch::Sender<Progress>) -> Running<'a>;
 }
 
 /// Runs jobs in cells.
@@ -115,12 +132,7 @@ impl CellRunner {
 }
 
 impl Runner for CellRunner {
-    fn run<'a>(
-        &'a self,
-        work: Work,
-        inputs: &'a dyn InputReader,
-        progress: watch::Sender<Progress>,
-    ) -> Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>> {
+    fn run<'a>(&'a self, work: Work, inputs: &'a dyn InputReader, progress: watch::Sender<Progress>) -> Running<'a> {
         Box::pin(self.run_in_cell(work, inputs, progress))
     }
 }
@@ -192,12 +204,12 @@ struct JobBroker<'a> {
 }
 
 impl Broker for JobBroker<'_> {
-    async fn read(&mut self, index: u32, offset: u64, length: u32) -> Result<Vec<u8>, BrokerError> {
+    async fn read(&mut self, index: u32, offset: u64, into: &mut [u8]) -> Result<(), BrokerError> {
         self.reads += 1;
-        self.bytes_read += u64::from(length);
-        let bytes = self.inputs.read(index, offset, length).await?;
+        self.bytes_read += into.len() as u64;
+        self.inputs.read(index, offset, into).await?;
         self.progress.send_modify(|p| p.bytes_read = self.bytes_read);
-        Ok(bytes)
+        Ok(())
     }
 
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), BrokerError> {

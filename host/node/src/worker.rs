@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{CacheError, Entry, InputCache};
-use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work};
+use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work, read_at};
 
 /// A stream whose first message does not come in this time is reset.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -400,8 +400,8 @@ struct RemoteInputs<'a> {
 }
 
 impl InputReader for RemoteInputs<'_> {
-    fn read(&self, index: u32, offset: u64, length: u32) -> Reading<'_> {
-        Box::pin(self.read_range(index, offset, length))
+    fn read<'b>(&'b self, index: u32, offset: u64, into: &'b mut [u8]) -> Reading<'b> {
+        Box::pin(self.read_range(index, offset, into))
     }
 }
 
@@ -416,19 +416,17 @@ impl<'a> RemoteInputs<'a> {
         Ok(Self { cache: &shared.cache, connection, offer, entries: entries.to_vec(), cached })
     }
 
-    async fn read_range(&self, index: u32, offset: u64, length: u32) -> Result<Vec<u8>, BrokerError> {
+    async fn read_range(&self, index: u32, offset: u64, into: &mut [u8]) -> Result<(), BrokerError> {
         let (info, entry) = (&self.entries[index as usize], &self.cached[index as usize]);
-        let end = offset + u64::from(length);
+        let end = offset + into.len() as u64;
         let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
-        if length > 0 && entry.missing(offset, end).is_some() {
+        if !into.is_empty() && entry.missing(offset, end).is_some() {
             let _alone = entry.fetching.lock().await;
             while let Some((start, stop)) = entry.missing(offset, end) {
                 self.fetch(index, entry, start, stop).await?;
             }
         }
-        let entry = entry.clone();
-        let read = tokio::task::spawn_blocking(move || entry.read(offset, length as usize)).await;
-        read.map_err(|e| unavailable(e.to_string()))?.map_err(|e| unavailable(e.to_string()))
+        read_at(&entry.file, offset, into).await.map_err(|e| unavailable(e.to_string()))
     }
 
     /// Fetches missing spans, once more if the stream breaks while the connection stands.

@@ -285,7 +285,11 @@ fn compile(variant: Variant, walls: Walls, require: &[Wall]) -> Result<(), CellE
     }
     let image = wasmtime.precompile_component(&component).map_err(bad)?;
     if image.len() as u64 > limits::IMAGE_BYTES {
-        return Err(CellExit::Compile(format!("its image has {} bytes, at most {} are kept", image.len(), limits::IMAGE_BYTES)));
+        return Err(CellExit::Compile(format!(
+            "its image has {} bytes, at most {} are kept",
+            image.len(),
+            limits::IMAGE_BYTES
+        )));
     }
     Ok(out.write_all(&image)?)
 }

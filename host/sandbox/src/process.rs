@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use memmap2::MmapMut;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -46,7 +46,12 @@ pub struct CellCommand {
 impl CellCommand {
     /// Cells of `program` with the default walls, at ordinary priority.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), memory: 4 << 30, idle: false, require: vec![Wall::Privileges, Wall::Rlimits, Wall::Seccomp] }
+        Self {
+            program: program.into(),
+            memory: 4 << 30,
+            idle: false,
+            require: vec![Wall::Privileges, Wall::Rlimits, Wall::Seccomp],
+        }
     }
 
     /// The arguments of a cell for `task`: what [`CellOptions`] holds.
@@ -81,13 +86,14 @@ pub async fn probe_walls(command: &CellCommand) -> Result<Walls, CellError> {
 
 /// Answers what a running job asks of its parent.
 pub trait Broker: Send {
-    /// Exactly `length` bytes of an input. Bounds are checked already.
+    /// Fills `into` from `offset` of an input. Bounds are checked already. What is in `into` before is not to be read: the
+    /// cell can write there.
     fn read(
         &mut self,
         index: u32,
         offset: u64,
-        length: u32,
-    ) -> impl Future<Output = Result<Vec<u8>, BrokerError>> + Send;
+        into: &mut [u8],
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
     /// The next bytes of the result.
     fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), BrokerError>> + Send;
     /// How much of the query is done, 1/10000.
@@ -120,9 +126,6 @@ pub enum CellError {
     /// It ended, or closed its socket, before the job did.
     #[error("the cell ended before the job did ({0})")]
     Died(String),
-    /// This machine's memory.
-    #[error("an input range cannot be handed to the cell: {0}")]
-    Window(std::io::Error),
     /// It said what makes no sense.
     #[error("the cell broke its protocol")]
     Protocol,
@@ -155,7 +158,7 @@ pub enum Finished {
 pub struct Cell {
     child: Child,
     socket: UnixStream,
-    window: File,
+    window: MmapMut,
     walls: Walls,
 }
 
@@ -172,12 +175,13 @@ impl Cell {
     async fn start(command: &CellCommand, task: CellTask, passed: OwnedFd) -> Result<Self, CellError> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(CellError::Spawn)?;
         ours.set_nonblocking(true).map_err(CellError::Spawn)?;
-        let window = window().map_err(CellError::Spawn)?;
+        let (window, theirs_too) = window().map_err(CellError::Spawn)?;
         let mut process = Command::new(&command.program);
-        process.args(command.args(task))
+        process
+            .args(command.args(task))
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(window.try_clone().map_err(CellError::Spawn)?))
+            .stdout(Stdio::from(theirs_too))
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let passed = vec![FdMapping { parent_fd: passed, child_fd: IMAGE_FD }];
@@ -235,8 +239,7 @@ impl Cell {
                         );
                         return Ok(Finished::Failed { kind: FailKind::Reads, message });
                     }
-                    let bytes = broker.read(index, offset, length).await?;
-                    self.window.write_all_at(&bytes, 0).map_err(CellError::Window)?;
+                    broker.read(index, offset, &mut self.window[..length as usize]).await?;
                     self.send(&ToCell::InWindow).await?;
                 }
                 FromCell::Result(bytes) => match broker.write(bytes).await {
@@ -278,7 +281,9 @@ impl Cell {
     async fn death(&mut self) -> CellError {
         let mut said = vec![];
         if let Some(stderr) = self.child.stderr.take() {
-            let _ = tokio::time::timeout(Duration::from_millis(200), stderr.take(limits::LOG_BYTES).read_to_end(&mut said)).await;
+            let _ =
+                tokio::time::timeout(Duration::from_millis(200), stderr.take(limits::LOG_BYTES).read_to_end(&mut said))
+                    .await;
         }
         let status = match tokio::time::timeout(Duration::from_millis(200), self.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
@@ -291,11 +296,15 @@ impl Cell {
 
 /// Memory that a cell maps and its parent writes input ranges to. Of fixed size, so that neither can take it from under
 /// the other; the parent never reads it.
-fn window() -> std::io::Result<File> {
+#[expect(unsafe_code, reason = "mapping memory that another process can write")]
+fn window() -> std::io::Result<(MmapMut, File)> {
     let window = memfd_create("eider-window", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     ftruncate(&window, limits::CALL_BYTES as u64)?;
     fcntl_add_seals(&window, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-    Ok(window.into())
+    // SAFETY: the size is sealed, and all that is done with the mapping is to have the kernel or `copy_from_slice` write
+    // to it, whose outcome for us does not depend on what the cell does there meanwhile.
+    let map = unsafe { MmapMut::map_mut(&window)? };
+    Ok((map, window.into()))
 }
 
 /// Cells of one image that are started ahead of need.

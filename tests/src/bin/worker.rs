@@ -1,11 +1,10 @@
 //! A worker that lies, for tests and the demo: the shipped worker with a [`Runner`] that spoils what an honest one makes.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::Seek;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::pin::Pin;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use eider_net::{Source, file_outboard};
 use eider_node::{
-    CellRunner, EngineBinary, InputReader, Paths, Product, RunError, Runner, Work, Worker, WorkerPolicy, WorkerSetup,
+    CellRunner, EngineBinary, InputReader, Paths, Product, Runner, Running, Work, Worker, WorkerPolicy, WorkerSetup,
 };
 use eider_protocol::{Hash, Outcome, Progress};
 use eider_sandbox::{CellCommand, ImageCache, Pool, Variant};
@@ -36,12 +35,7 @@ struct Spoiler {
 }
 
 impl Runner for Spoiler {
-    fn run<'a>(
-        &'a self,
-        work: Work,
-        inputs: &'a dyn InputReader,
-        progress: watch::Sender<Progress>,
-    ) -> Pin<Box<dyn Future<Output = Result<Product, RunError>> + Send + 'a>> {
+    fn run<'a>(&'a self, work: Work, inputs: &'a dyn InputReader, progress: watch::Sender<Progress>) -> Running<'a> {
         Box::pin(async move {
             if self.behaviour == Behaviour::Stall {
                 // Kept, so that the worker goes on saying that it works.

@@ -13,9 +13,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope,
-};
+use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
@@ -170,7 +168,9 @@ fn landlock() -> io::Result<String> {
     let status = restrict().map_err(io::Error::other)?;
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok("no file, no TCP port, no signal outside".into()),
-        RulesetStatus::PartiallyEnforced => Ok("no file; this kernel's Landlock is older than what else it could forbid".into()),
+        RulesetStatus::PartiallyEnforced => {
+            Ok("no file; this kernel's Landlock is older than what else it could forbid".into())
+        }
         RulesetStatus::NotEnforced => Err(io::Error::other("this kernel has no Landlock, or it is off")),
     }
 }
