@@ -233,7 +233,7 @@ impl Prepared {
         self.store.data_mut().job = Some(job);
         match self.engine.call_run(&mut self.store, &call) {
             Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage(fuel) },
-            Ok(Err(failure)) => FromCell::Failed { kind: kind_of(failure.kind), message: failure.message },
+            Ok(Err(failure)) => FromCell::Failed { kind: kind_of(failure.kind), message: bounded(failure.message) },
             Err(error) => self.trapped(&error, fuel),
         }
     }
@@ -257,6 +257,12 @@ impl Prepared {
         };
         FromCell::Failed { kind, message }
     }
+}
+
+/// A query chooses the length of its error's message; a frame has a largest one.
+fn bounded(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(limits::MESSAGE_BYTES));
+    message
 }
 
 fn kind_of(kind: engine::FailureKind) -> FailKind {

@@ -28,6 +28,8 @@ pub const READ_CALLS: u64 = 10_000_000;
 pub const READ_FACTOR: u64 = 1000;
 /// Progress reports that leave a cell, per second; more are dropped there, since only the last one is of interest.
 pub const PROGRESS_PER_SECOND: u32 = 20;
+/// Bytes of a failure's message that leave a cell: more than a Commit keeps of it. The rest is cut.
+pub const MESSAGE_BYTES: usize = 64 << 10;
 /// Bytes of a cell's standard error that the parent reads; the engine itself cannot write there.
 pub const LOG_BYTES: u64 = 2000;
 /// Largest component, bytes: DuckDB has 53 MB.
@@ -67,6 +69,7 @@ pub fn all() -> Vec<Limit> {
         limit("memory before the job", IDLE_MEMORY, "bytes", "the engine is refused"),
         limit("fuel before the job", IDLE_FUEL, "units", "the engine is refused"),
         limit("progress reports", u64::from(PROGRESS_PER_SECOND), "per second", "the rest is dropped"),
+        limit("failure message", MESSAGE_BYTES as u64, "bytes", "the rest is cut"),
         limit("log of a cell", LOG_BYTES, "bytes", "the rest is dropped"),
         limit("component", COMPONENT_BYTES as u64, "bytes", "the engine is refused"),
         limit("component nesting", NESTING as u64, "levels", "the engine is refused"),
