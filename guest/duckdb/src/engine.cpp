@@ -39,6 +39,8 @@ extern "C" void exports_query_engine_init(void) {
 	DBConfig config;
 	config.file_system = make_uniq<VirtualFileSystem>(eider::MakeInputFileSystem());
 	config.SetOptionByName("temp_directory", Value(""));
+	// Stored secrets would go past our file system; libc refuses them too, but with an error that nobody understands.
+	config.SetOptionByName("allow_persistent_secrets", Value::BOOLEAN(false));
 	db = new DuckDB(nullptr, &config);
 	con = new Connection(*db);
 	auto &client = ClientConfig::GetConfig(*con->context);
@@ -81,13 +83,40 @@ struct Failure {
 	string message;
 };
 
+// Errors whose type says less than their text: what the text contains, whose fault that is, and what the reader should know.
+struct Reading {
+	const char *words;
+	query_engine_failure_kind_t kind;
+	const char *note;
+};
+constexpr const char *NO_EXTENSIONS = "\nThe sandbox has no network, and installs and loads no extensions.";
+constexpr Reading READINGS[] = {
+    {"configuration has been locked", QUERY_ENGINE_FAILURE_KIND_DENIED,
+     "\nThe job's profile fixes all settings, so that every worker gets the same result."},
+    // DuckDB goes on to advise INSTALL and LOAD.
+    {"but it exists in the", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
+    {"It is possible that the encoding exists in", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
+    {"ensure httpfs is loaded", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
+    {"Loading external extensions is not supported", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
+    {"Persistent secrets are", QUERY_ENGINE_FAILURE_KIND_DENIED,
+     "\nThe sandbox has nothing to write to, only the result leaves it."},
+    {"compiled with thread support", QUERY_ENGINE_FAILURE_KIND_DENIED, "\nThe sandbox has no clock to wait by."},
+    {"memory allocation failed", QUERY_ENGINE_FAILURE_KIND_MEMORY, ""},
+};
+
 [[noreturn]] void Throw(const ErrorData &error, optional_idx kind = optional_idx()) {
+	auto &message = error.Message();
+	for (auto &reading : READINGS) {
+		if (StringUtil::Contains(message, reading.words)) {
+			throw Failure {reading.kind, message + reading.note};
+		}
+	}
 	query_engine_failure_kind_t k = QUERY_ENGINE_FAILURE_KIND_QUERY;
 	string note;
 	switch (error.Type()) {
 	case ExceptionType::MISSING_EXTENSION:
 	case ExceptionType::AUTOLOAD:
-		note = "\nThe sandbox has no network, and installs and loads no extensions.";
+		note = NO_EXTENSIONS;
 		k = QUERY_ENGINE_FAILURE_KIND_DENIED;
 		break;
 	case ExceptionType::PERMISSION:
@@ -98,23 +127,19 @@ struct Failure {
 		break;
 	case ExceptionType::IO:
 	case ExceptionType::DATA_CORRUPTION:
-	case ExceptionType::SERIALIZATION:
-		k = QUERY_ENGINE_FAILURE_KIND_INPUT;
+		// A job without inputs has none that could be at fault: DuckDB reads values of the query's as if they were files.
+		k = eider::Inputs().empty() ? QUERY_ENGINE_FAILURE_KIND_QUERY : QUERY_ENGINE_FAILURE_KIND_INPUT;
 		break;
 	case ExceptionType::INTERNAL:
 	case ExceptionType::FATAL:
 		k = QUERY_ENGINE_FAILURE_KIND_INTERNAL;
 		break;
 	default:
-		if (StringUtil::Contains(error.Message(), "configuration has been locked")) {
-			k = QUERY_ENGINE_FAILURE_KIND_DENIED;
-			note = "\nThe job's profile fixes all settings, so that every worker gets the same result.";
-		}
 		if (kind.IsValid()) {
 			k = (query_engine_failure_kind_t)kind.GetIndex();
 		}
 	}
-	throw Failure {k, error.Message() + note};
+	throw Failure {k, message + note};
 }
 
 void Execute(const string &sql, optional_idx kind = optional_idx()) {
@@ -324,7 +349,7 @@ uint64_t Run(const string &sql, int64_t time_us, const uint8_t seed[32], uint64_
 	}
 	uint64_t rows = 0;
 	for (auto &statement : statements) {
-		if (statement->type == StatementType::LOAD_STATEMENT) {
+		if (statement->type == StatementType::LOAD_STATEMENT || statement->type == StatementType::UPDATE_EXTENSIONS_STATEMENT) {
 			throw Failure {QUERY_ENGINE_FAILURE_KIND_DENIED,
 			               "Permission Error: the sandbox installs and loads no extensions; core_functions, icu, json and "
 			               "parquet are linked in"};

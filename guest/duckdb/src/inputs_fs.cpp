@@ -87,7 +87,8 @@ public:
 		}
 		auto i = Find(path);
 		if (!i.IsValid()) {
-			if (flags.ReturnNullIfNotExists()) {
+			// Who asks for a lock opens a database and has looked before whether it is there.
+			if (flags.ReturnNullIfNotExists() && flags.Lock() == FileLockType::NO_LOCK) {
 				return nullptr;
 			}
 			NotGranted(path);
