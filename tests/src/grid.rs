@@ -66,6 +66,10 @@ pub struct Job {
     pub variant: Variant,
     /// Seed of randomness.
     pub seed: [u8; 32],
+    /// Memory of the sandbox, bytes.
+    pub memory: u64,
+    /// Largest result, bytes.
+    pub result: u64,
 }
 
 /// What a job gave.
@@ -102,7 +106,15 @@ impl Ran {
 impl Job {
     /// Three workers, two of which must agree.
     pub fn new(sql: &str) -> Self {
-        Self { sql: sql.into(), inputs: vec![], plan: Plan::default(), variant: Variant::Plain, seed: [7; 32] }
+        Self {
+            sql: sql.into(),
+            inputs: vec![],
+            plan: Plan::default(),
+            variant: Variant::Plain,
+            seed: [7; 32],
+            memory: 2 << 30,
+            result: 4 << 30,
+        }
     }
     /// With other k and quorum.
     #[must_use]
@@ -134,7 +146,12 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
         engine: EngineBinary::built_in()?.hash,
         variant: job.variant,
         class: DataClass::Public,
-        limits: Limits { memory: 2 << 30, result: 4 << 30, run_ms: job.plan.deadline_ms.min(600_000), fuel: None },
+        limits: Limits {
+            memory: job.memory,
+            result: job.result,
+            run_ms: job.plan.deadline_ms.min(600_000),
+            fuel: None,
+        },
         time_us: i64::try_from(now.as_micros())?,
         seed: job.seed,
     })

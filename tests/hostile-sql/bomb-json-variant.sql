@@ -1,0 +1,3 @@
+-- Casts JSON too deep for the stack to VARIANT.
+-- ends: trap call stack exhausted
+SELECT (repeat('[', 100000) || repeat(']', 100000))::JSON::VARIANT IS NULL

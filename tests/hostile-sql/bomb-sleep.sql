@@ -1,0 +1,3 @@
+-- Sleeps for an hour.
+-- ends: denied no clock
+SELECT sleep_ms(3600000)

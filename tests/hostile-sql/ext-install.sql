@@ -1,0 +1,3 @@
+-- Installs an extension.
+-- ends: denied installs and loads no extensions
+INSTALL httpfs

@@ -1,0 +1,3 @@
+-- Loads a known extension.
+-- ends: denied installs and loads no extensions
+LOAD httpfs

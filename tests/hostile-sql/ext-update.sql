@@ -1,0 +1,3 @@
+-- Updates extensions.
+-- ends: denied installs and loads no extensions
+UPDATE EXTENSIONS

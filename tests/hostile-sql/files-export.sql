@@ -1,0 +1,3 @@
+-- Exports the database.
+-- ends: denied nothing to write to
+EXPORT DATABASE '/tmp/x' (FORMAT parquet)

@@ -1,0 +1,3 @@
+-- Globs with a character class that matches any name.
+-- ends: denied not an input of this job
+FROM read_csv('/etc/[a-z]*')

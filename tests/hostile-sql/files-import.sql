@@ -1,0 +1,3 @@
+-- Runs the scripts of an exported database.
+-- ends: denied not an input of this job
+IMPORT DATABASE '/tmp/x'

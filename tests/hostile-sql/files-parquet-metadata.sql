@@ -1,0 +1,3 @@
+-- Asks for the metadata of a file.
+-- ends: denied not an input of this job
+FROM parquet_metadata('/tmp/x.parquet')

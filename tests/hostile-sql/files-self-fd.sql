@@ -1,0 +1,3 @@
+-- Reads an open descriptor of the process.
+-- ends: denied not an input of this job
+FROM read_blob('/proc/self/fd/0')

@@ -1,0 +1,3 @@
+-- Names a file as a URI.
+-- ends: denied not an input of this job
+FROM read_text('file:///etc/passwd')

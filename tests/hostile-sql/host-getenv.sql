@@ -1,0 +1,3 @@
+-- Asks for a variable of the environment.
+-- ends: query getenv does not exist
+SELECT getenv('PATH')

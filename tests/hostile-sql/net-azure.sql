@@ -1,0 +1,3 @@
+-- Reads from Azure's storage.
+-- ends: denied no network
+FROM read_parquet('az://container/x.parquet')

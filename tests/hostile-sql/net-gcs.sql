@@ -1,0 +1,3 @@
+-- Reads from Google's storage.
+-- ends: denied no network
+FROM read_parquet('gcs://bucket/x.parquet')

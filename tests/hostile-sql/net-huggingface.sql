@@ -1,0 +1,3 @@
+-- Reads a dataset from Hugging Face.
+-- ends: denied no network
+FROM 'hf://datasets/a/b/c.parquet'

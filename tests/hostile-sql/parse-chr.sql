@@ -1,0 +1,3 @@
+-- Makes a character outside of Unicode.
+-- ends: query Invalid UTF8 Codepoint
+SELECT chr(1114112)

@@ -1,0 +1,3 @@
+-- Decodes bytes that are no text.
+-- ends: query invalid UTF8
+SELECT decode('\xFF\xFE'::BLOB)

@@ -1,0 +1,4 @@
+-- Negates a hundred thousand times.
+-- ends: query expression depth limit
+-- repeat: 100000
+SELECT {{NOT }}true

@@ -1,0 +1,4 @@
+-- Has a number of twenty thousand digits.
+-- ends: query too large
+-- repeat: 20000
+SELECT {{9}}::INTEGER

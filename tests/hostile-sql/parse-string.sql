@@ -1,0 +1,5 @@
+-- Has a string of a megabyte.
+-- ends: harmless
+-- repeat: 1000000
+-- result: 1000000
+SELECT length('{{x}}')

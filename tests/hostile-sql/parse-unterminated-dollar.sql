@@ -1,0 +1,3 @@
+-- Does not end a dollar-quoted string.
+-- ends: query syntax error at or near
+SELECT $a$ x $b$

@@ -1,0 +1,3 @@
+-- Does not end a string.
+-- ends: query unterminated string literal
+SELECT 'x

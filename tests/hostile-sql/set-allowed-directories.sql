@@ -1,0 +1,3 @@
+-- Allows a folder.
+-- ends: denied configuration has been locked
+SET allowed_directories = ['/etc']

@@ -1,0 +1,3 @@
+-- Allows a file.
+-- ends: denied configuration has been locked
+SET allowed_paths = ['/etc/passwd']

@@ -1,0 +1,3 @@
+-- Changes the calendar.
+-- ends: denied configuration has been locked
+SET Calendar = 'japanese'

@@ -1,0 +1,3 @@
+-- Changes how strings compare.
+-- ends: denied configuration has been locked
+SET default_collation = 'NOCASE'

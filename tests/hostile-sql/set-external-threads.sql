@@ -1,0 +1,3 @@
+-- Says that threads are managed outside.
+-- ends: denied configuration has been locked
+SET external_threads = 64

@@ -1,0 +1,3 @@
+-- Moves the home folder.
+-- ends: denied configuration has been locked
+SET home_directory = '/root'

@@ -1,0 +1,3 @@
+-- Changes the job's session only.
+-- ends: denied configuration has been locked
+SET SESSION threads = 4

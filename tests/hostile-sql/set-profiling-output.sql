@@ -1,0 +1,3 @@
+-- Writes a profile into a file.
+-- ends: denied configuration has been locked
+SET profiling_output = '/tmp/x'

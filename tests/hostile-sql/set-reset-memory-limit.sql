@@ -1,0 +1,3 @@
+-- Takes the default memory.
+-- ends: denied configuration has been locked
+RESET memory_limit

@@ -1,0 +1,3 @@
+-- Moves the secrets.
+-- ends: denied configuration has been locked
+SET secret_directory = '/tmp'

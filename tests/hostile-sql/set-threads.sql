@@ -1,0 +1,3 @@
+-- Takes more threads.
+-- ends: denied configuration has been locked
+SET threads = 64

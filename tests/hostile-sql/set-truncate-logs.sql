@@ -1,0 +1,4 @@
+-- Empties the log.
+-- ends: harmless
+-- rows: 0
+CALL truncate_duckdb_logs()

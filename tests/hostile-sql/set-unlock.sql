@@ -1,0 +1,3 @@
+-- Unlocks the configuration.
+-- ends: denied configuration has been locked
+SET lock_configuration = false

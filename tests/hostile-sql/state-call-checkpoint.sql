@@ -1,0 +1,3 @@
+-- Asks for a checkpoint by CALL.
+-- ends: query Cannot FORCE CHECKPOINT
+CALL force_checkpoint()

@@ -1,0 +1,4 @@
+-- Asks for a checkpoint.
+-- ends: harmless
+-- result: 7
+FORCE CHECKPOINT; SELECT 7

@@ -1,0 +1,3 @@
+-- Leaves a parameter open.
+-- ends: query Values were not provided
+SELECT $1
