@@ -4,11 +4,10 @@
 //!
 //! ```text
 //! -- One sentence.
-//! -- ends: KIND PART        the job fails by agreement; KIND is denied, query, memory, input, internal or trap, and the
-//!                           message contains PART
+//! -- ends: KIND PART        the job fails by agreement; KIND is denied, query, memory, input, internal, trap, stack or
+//!                           result-limit (with the `max-result` that is said), and the message contains PART
 //! -- ends: harmless         it completes, with `rows` or with `result` as it is said
 //! -- ends: deadline         it is ended by the `deadline` that is said, and soon after it
-//! -- ends: result-limit     it is ended by the `max-result` that is said
 //! -- rows: N                rows of a harmless result
 //! -- result: LINE           a line of a harmless result as CSV without header; repeat for more
 //! -- deadline: 700ms        the job's deadline; 60 s unless said
@@ -27,7 +26,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use eider_protocol::{FailureKind, Outcome, ResetCode};
+use eider_protocol::{FailureKind, Outcome};
 use eider_tests::{Behaviour::Honest, Grid, Job, Ran};
 
 /// Beyond its deadline a job may take this long to be reported as ended, on a busy machine.
@@ -42,7 +41,6 @@ enum Ends {
     Rows(u64),
     Result(Vec<String>),
     Deadline,
-    ResultLimit,
 }
 
 /// A file, parsed.
@@ -93,13 +91,14 @@ impl Header<'_> {
             "input" => FailureKind::Input,
             "internal" => FailureKind::Internal,
             "trap" => FailureKind::Trap,
+            "stack" => FailureKind::Stack,
+            "result-limit" if self.0.contains_key("max-result") => FailureKind::Result,
             _ => {
                 return match (ends.as_str(), rows, result.is_empty()) {
                     ("harmless", Some(rows), true) => Ok(Ends::Rows(rows)),
                     ("harmless", None, false) => Ok(Ends::Result(result)),
                     ("harmless", ..) => Err("a harmless statement says either rows or a result".into()),
                     ("deadline", ..) if self.0.contains_key("deadline") => Ok(Ends::Deadline),
-                    ("result-limit", ..) if self.0.contains_key("max-result") => Ok(Ends::ResultLimit),
                     ("deadline" | "result-limit", ..) => Err(format!("`{word}` does not say which")),
                     _ => Err(format!("`ends: {ends}` is not understood")),
                 };
@@ -192,12 +191,6 @@ impl Statement {
                 }
                 if took > Duration::from_millis(self.deadline_ms) + ENDS_WITHIN {
                     return Err(format!("it was ended after {took:?} only"));
-                }
-            }
-            (Ends::ResultLimit, None) => {
-                let why = ResetCode::ResultTooLarge.to_string();
-                if !record.peers.iter().any(|p| p.fate.contains(&why)) {
-                    return other();
                 }
             }
             _ => return other(),

@@ -384,8 +384,7 @@ fn run_error(id: OfferId, e: &RunError) -> ResetCode {
     match e {
         RunError::Cell(CellError::Broker(BrokerError::InputUnavailable(..))) => ResetCode::InputUnavailable,
         RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
-        RunError::Cell(CellError::Broker(BrokerError::ResultTooLarge(_))) => ResetCode::ResultTooLarge,
-        RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::ResultTooLarge,
+        RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::DiskFull,
         RunError::Cell(_) | RunError::NoImage(_) | RunError::Output(_) => ResetCode::CellFailed,
     }
 }

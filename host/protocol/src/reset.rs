@@ -93,6 +93,6 @@ codes! {
     InputChanged = 0x24, Sender, "an input changed while the job ran";
     /// A limit that only this worker's clock knows.
     TimeLimit = 0x25, Sender, "the job ran out of its time on this worker";
-    /// The result exceeds the job's limit or the worker's disk.
-    ResultTooLarge = 0x26, Sender, "the result exceeds the limit";
+    /// The result does not fit the worker's disk.
+    DiskFull = 0x26, Sender, "the worker cannot keep the result";
 }
