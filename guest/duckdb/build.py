@@ -201,19 +201,36 @@ def check_crate_file(path, want):
         sys.exit(f"engine: {os.path.basename(path)} has SHA-256 {got}, but {want} is pinned")
 
 
+# The compiler's exception pass orders blocks by address, so equal bytes need an equal heap: no address randomisation, and no
+# path or variable whose length differs. All that the compiler sees of the machine is this link to the build folder.
+PLACE = "/tmp/eider-engine"
+
+
+def place(out):
+    if os.path.realpath(PLACE) != os.path.realpath(out):
+        try:
+            if os.path.islink(PLACE):
+                os.remove(PLACE)
+            os.symlink(out, PLACE)
+        except OSError as e:
+            sys.exit(f"engine: {PLACE} must be a link to the build folder, and cannot be made one: {e}")
+    if subprocess.run(["setarch", "-R", "true"], capture_output=True).returncode != 0:
+        sys.exit("engine: `setarch -R` does not work here (a container that forbids it?): the build would not be reproducible")
+
+
 class Compiler:
-    """clang and LLD out of the ziglang wheel; paths in the output are mapped away, so the folder does not matter."""
+    """clang and LLD out of the ziglang wheel."""
 
     def __init__(self, out):
-        self.out = out
+        place(out)
+        self.out = out = PLACE
         self.zig = os.path.join(out, "zig", "ziglang", "zig")
         self.lib = os.path.join(out, "zig", "ziglang", "lib")
-        self.env = dict(os.environ, ZIG_GLOBAL_CACHE_DIR=os.path.join(out, "zig-cache"),
-                        ZIG_LOCAL_CACHE_DIR=os.path.join(out, "zig-cache"), SOURCE_DATE_EPOCH="0")
+        self.env = {"PWD": out, "HOME": out, "PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": "0",
+                    "ZIG_GLOBAL_CACHE_DIR": f"{out}/zig-cache", "ZIG_LOCAL_CACHE_DIR": f"{out}/zig-cache"}
         c = ["-isystem", f"{self.lib}/include", "-isystem", f"{self.lib}/libc/include/wasm-wasi-musl",
              "-isystem", f"{self.lib}/libc/include/generic-musl"]
-        # Without address randomisation: some of the compiler's passes order what they emit by address.
-        common = ["setarch", "-R", self.zig, "clang", *TARGET, f"-ffile-prefix-map={out}=."]
+        common = ["setarch", "-R", self.zig, "clang", *TARGET, "-no-canonical-prefixes", f"-ffile-prefix-map={out}=."]
         self.c = [*common, *c]
         self.cxx = [*common, *EXCEPTIONS, *LIBCXX, "-isystem", f"{self.lib}/libcxx/include",
                     "-isystem", f"{self.lib}/libcxxabi/include", *c]
@@ -221,13 +238,12 @@ class Compiler:
     def run(self, args, **kw):
         r = subprocess.run(args, env=self.env, cwd=self.out, **kw)
         if r.returncode != 0:
-            sys.exit(f"engine: {os.path.basename(args[0])} {args[1]} failed{': ' + r.stderr if r.stderr else ''}")
+            sys.exit(f"engine: {' '.join(map(os.path.basename, args[:2]))} failed{': ' + r.stderr if r.stderr else ''}")
         return r
 
 
 def object_name(out, source):
-    # the same name wherever `out` is, for the order of objects is part of the binary
-    rel = os.path.relpath(source, HERE if source.startswith(HERE) else out)
+    rel = os.path.relpath(source, out)
     return os.path.join(out, "obj", re.sub(r"[^A-Za-z0-9_.-]", "_", rel) + ".o")
 
 
@@ -314,7 +330,7 @@ def runtime_units(cc):
                   [*cc.c, "-O2", "-DHAVE_MMAP=0", "-DHAVE_MREMAP=0", "-DUSE_LOCKS=0", "-DMORECORE_CANNOT_TRIM=1", "-DNO_MALLINFO=1",
                    "-DNO_MALLOC_STATS=1", "-DABORT_ON_ASSERT_FAILURE=1", "-DLACKS_TIME_H=1", "-Dmalloc_getpagesize=65536",
                    "-DMALLOC_ALIGNMENT=16", "-DDEFAULT_GRANULARITY=65536", "-DNDEBUG"]))
-    units.append((f"{HERE}/src/cpp_exception.s", [*cc.c[:4], "--target=wasm32-wasip1", "-mexception-handling"]))
+    units.append((f"{cc.out}/shim/cpp_exception.s", [*cc.c[:4], "--target=wasm32-wasip1", "-mexception-handling"]))
     arrow, flat = f"{cc.out}/src/nanoarrow/src", f"{cc.out}/src/flatcc"
     include = [f"-I{arrow}", f"-I{flat}/include", *EMULATED]
     for source in [*(f"{arrow}/nanoarrow/{n}.c" for n in ("common/array", "common/schema", "common/utils", "ipc/decoder", "ipc/encoder", "ipc/writer")),
@@ -336,7 +352,7 @@ def duckdb_flags(cc):
         listed = re.search(r"set\(ICU_EXTENSION_FILES(.*?)\)", f.read(), re.S)[1].split()
     files += [f"duckdb/extension/icu/{n}" for n in listed]
     sources = sorted({f"{cc.out}/src/{f}" for f in files if not any(x in f for x in LEFT_OUT)})
-    flags = [*cc.cxx, *EMULATED, *DEFINES, "-include", f"{HERE}/src/wasi_compat.h", f"-I{root}",
+    flags = [*cc.cxx, *EMULATED, *DEFINES, "-include", f"{cc.out}/shim/wasi_compat.h", f"-I{root}",
              *(f"-I{root}/{d}" for d in sorted(set(dirs))), "-std=c++17"]
     return sources, flags, root
 
@@ -354,7 +370,7 @@ def compile_engine(out):
 def shim(cc, flags):
     """Our own sources: compiled anew whenever one of them changed."""
     gen = f"{cc.out}/gen"
-    sources = [f"{HERE}/src/{n}" for n in ("engine.cpp", "inputs_fs.cpp", "extensions.cpp", "arrow_ipc.c", "wasi.c")]
+    sources = [f"{cc.out}/shim/{n}" for n in ("engine.cpp", "inputs_fs.cpp", "extensions.cpp", "arrow_ipc.c", "wasi.c")]
     newest = max(os.path.getmtime(f"{HERE}/src/{n}") for n in os.listdir(f"{HERE}/src"))
     newest = max(newest, os.path.getmtime(f"{gen}/query_engine.h"))
     units = []
@@ -363,7 +379,7 @@ def shim(cc, flags):
         if os.path.exists(obj) and os.path.getmtime(obj) < newest:
             os.remove(obj)
         c = [*cc.c, "-std=c11", *EMULATED, f"-I{cc.out}/src/nanoarrow/src", f"-I{cc.out}/src/flatcc/include"]
-        units.append((obj, [*(flags if source.endswith(".cpp") else c), f"-I{HERE}/src", f"-I{gen}", "-O2", "-c", source]))
+        units.append((obj, [*(flags if source.endswith(".cpp") else c), f"-I{cc.out}/shim", f"-I{gen}", "-O2", "-c", source]))
     compile_all(cc, units, "shim units")
 
 
@@ -380,6 +396,7 @@ def main():
     started = time.monotonic()
     fetch(out)
     os.makedirs(f"{out}/gen", exist_ok=True)
+    shutil.copytree(f"{HERE}/src", f"{out}/shim", dirs_exist_ok=True)
     subprocess.run([tool, "bindings", f"{HERE}/../wit/engine.wit", f"{out}/gen"], check=True)
     cc, flags = compile_engine(out)
     shim(cc, flags)

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use eider_node::Paths;
-use eider_sandbox::Variant;
+use eider_node::{Paths, WorkerPolicy};
+use eider_sandbox::{CONTRACT, Variant, limits};
 
 use crate::setup;
 
@@ -16,6 +16,9 @@ pub(crate) enum EngineCommand {
     Inspect {
         /// A component file; the built-in engine unless said.
         file: Option<PathBuf>,
+        /// The worker's policy that says what is granted; see policies/worker.toml.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// Compile an engine for this machine now, instead of when it is first needed.
     Compile {
@@ -29,7 +32,7 @@ pub(crate) enum EngineCommand {
 
 pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
     match command {
-        EngineCommand::Inspect { file } => inspect(file.as_ref()),
+        EngineCommand::Inspect { file, policy } => inspect(file.as_ref(), policy.as_ref()),
         EngineCommand::Compile { file, metered } => {
             let variant = if metered { Variant::Metered } else { Variant::Plain };
             let image = setup::image(&Paths::from_env()?, &setup::engine(file.as_ref())?, variant).await?;
@@ -39,27 +42,53 @@ pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
     }
 }
 
-fn inspect(file: Option<&PathBuf>) -> Result<ExitCode> {
+fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode> {
     let engine = setup::engine(file)?;
+    let (rule, grant) = match policy {
+        Some(path) => (format!("`grant` of {}", path.display()), WorkerPolicy::load(path)?.grant),
+        None => ("the default `grant` of a worker".into(), WorkerPolicy::default().grant),
+    };
     let bytes = engine.bytes().with_context(|| format!("engine {}", engine.name))?;
     let found = eider_sandbox::inspect(&bytes).with_context(|| format!("engine {}", engine.name))?;
     println!("engine   {}", engine.name);
     println!("blake3   {}", found.hash);
-    println!("bytes    {}", found.bytes);
+    println!("bytes    {} of at most {}", found.bytes, limits::COMPONENT_BYTES);
+    println!("inside   {} core modules, {} levels deep of at most {}", found.modules, found.nesting, limits::NESTING);
+    for made_by in &found.producers {
+        println!("made by  {made_by}");
+    }
     for (initial, maximum) in &found.memories {
         let pages = |n: u64| bytesize::ByteSize(n * 65536);
         let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {}", pages(m)));
         println!("memory   {}, {maximum}; a job's limit holds below that", pages(*initial));
     }
+    for (initial, maximum) in &found.tables {
+        let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {m}"));
+        println!("table    {initial} entries, {maximum}; {} is the limit", limits::TABLE_ENTRIES);
+    }
     println!("imports");
     for import in &found.imports {
-        let granted =
-            if import.granted { "granted: of the engine contract" } else { "NOT granted: a cell has no such thing" };
-        println!("  {} ({}) {granted}", import.name, import.kind);
+        let verdict = if grant.contains(&import.name) {
+            format!("granted: {rule} names it")
+        } else if CONTRACT.contains(&import.name.as_str()) {
+            format!("NOT granted: {rule} does not name it")
+        } else {
+            "NOT granted: no cell has such a thing".into()
+        };
+        println!("  {} ({}) {verdict}", import.name, import.kind);
     }
     println!("exports");
     for export in &found.exports {
         println!("  {export}");
     }
-    Ok(if found.imports.iter().all(|i| i.granted) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match found.refusal(&grant) {
+        None => {
+            println!("a worker with this policy runs it");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(reason) => {
+            println!("a worker with this policy REFUSES it: {reason}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }

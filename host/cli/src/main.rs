@@ -1,6 +1,7 @@
 //! The `eider` program: command lines in, exit codes out. All that lasts is in `eider-node`.
 
 mod cell;
+mod doctor;
 mod engine;
 mod grid;
 mod job;
@@ -58,6 +59,8 @@ enum Command {
     /// Query engines: what they are and what they may touch.
     #[command(subcommand)]
     Engine(engine::EngineCommand),
+    /// What this machine gives to a worker's sandbox, and what it lacks.
+    Doctor(doctor::DoctorArgs),
     /// One job's process; started by workers, not by people.
     #[command(hide = true)]
     Cell(cell::CellArgs),
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
             Command::Up(args) => grid::up(args).await,
             Command::Key(command) => key::key(&command),
             Command::Engine(command) => engine::engine(command).await,
+            Command::Doctor(args) => doctor::doctor(args).await,
             Command::Cell(_) => Ok(ExitCode::FAILURE),
         }
     });

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
         time_us: args.time_us()?,
         seed: args.seed()?,
     };
-    let work = Work { dispatch, limits: args.limits()?, variant: args.variant() };
+    let work = Work { dispatch, limits: args.limits()?, engine: engine.hash, variant: args.variant() };
     let output = Arc::new(Mutex::new(Output::open(args.format, args.output.as_deref())?));
     let mut sink = SharedOutput(output.clone());
     let started = std::time::Instant::now();

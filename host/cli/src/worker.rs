@@ -1,20 +1,26 @@
 //! `eider worker`: donate this machine.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
-use eider_node::{Paths, Worker, WorkerPolicy, WorkerSetup};
+use eider_node::{CellRunner, EngineBinary, Paths, PauseFile, Worker, WorkerPolicy, WorkerSetup, watch_owner};
 use eider_protocol::DataClass;
-use eider_sandbox::Variant;
+use eider_sandbox::{CellCommand, Image, Pool, Variant, Wall, Walls, probe_walls};
 
 use crate::setup;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct WorkerArgs {
+    #[command(subcommand)]
+    command: Option<WorkerCommand>,
     /// What is donated; see policies/worker.toml. The options below override it.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -39,9 +45,35 @@ pub(crate) struct WorkerArgs {
     /// Serve metered jobs too.
     #[arg(long)]
     metered: bool,
-    /// Another engine: a component file.
-    #[arg(long, value_name = "FILE")]
-    engine: Option<PathBuf>,
+    /// An engine to run beside the built-in one: a component file. Repeat for more.
+    #[arg(long = "engine", value_name = "FILE")]
+    engines: Vec<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum WorkerCommand {
+    /// Stop the jobs of this node's worker, and take none until `eider worker resume`.
+    Pause {
+        /// Resume by itself after this time, for example 2h.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        time: Option<Duration>,
+    },
+    /// End a pause.
+    Resume,
+}
+
+fn control(command: &WorkerCommand) -> Result<ExitCode> {
+    let file = PauseFile::of(&Paths::from_env()?.home);
+    match command {
+        WorkerCommand::Pause { time } => {
+            let until = time.map(|t| SystemTime::now().checked_add(t).context("--for is too long")).transpose()?;
+            file.pause(until)?;
+            println!("paused: jobs are handed back within a second, and none is taken");
+        }
+        WorkerCommand::Resume if file.resume()? => println!("resumed"),
+        WorkerCommand::Resume => println!("it was not paused"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn class(text: &str) -> Result<DataClass, String> {
@@ -71,28 +103,57 @@ impl WorkerArgs {
 }
 
 pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
+    if let Some(command) = &args.command {
+        return control(command);
+    }
     let policy = args.policy()?;
     let donation = policy.donation()?;
     let paths = Paths::from_env()?;
     let identity = setup::identity(&paths.key())?;
-    let engine = setup::engine(args.engine.as_ref())?;
     let stop = setup::stop_signal()?;
-    let variants = if policy.metered { Variant::ALL.to_vec() } else { vec![Variant::Plain] };
-    let mut images = vec![];
-    for variant in &variants {
-        tokio::select! {
-            image = setup::image(&paths, &engine, *variant) => images.push(image?),
+    let command = CellCommand {
+        memory: donation.memory.min(4 << 30),
+        idle: true,
+        require: policy.require.clone(),
+        ..setup::cell_command()?
+    };
+    let walls = walls(&command).await?;
+    let (mut engines, mut images, mut names) = (BTreeMap::new(), vec![], vec![]);
+    for file in std::iter::once(None).chain(args.engines.iter().map(Some)) {
+        let engine = setup::engine(file)?;
+        let stand = tokio::select! {
+            stand = prepare(&paths, &engine, &policy) => stand,
             () = stop.cancelled() => std::process::exit(130),
+        };
+        match stand {
+            Ok(made) => {
+                engines.insert(engine.hash, Ok(made.iter().map(|i| i.variant().profile().to_string()).collect()));
+                images.extend(made);
+                names.push(engine.name);
+            }
+            // Said here once; each Offer for it is declined with the same words.
+            Err(e) => {
+                tracing::warn!("engine {} ({}) is not run: {e:#}", engine.name, engine.hash.short());
+                engines.insert(engine.hash, Err(format!("{e:#}")));
+            }
         }
     }
+    if images.is_empty() {
+        bail!("there is no engine to run");
+    }
+    let running = Arc::new(AtomicUsize::new(0));
+    let counted = running.clone();
+    let closed = watch_owner(policy.presence(), PauseFile::of(&paths.home), move || counted.load(Ordering::Relaxed));
     let ahead = usize::try_from(donation.jobs)?.min(4);
+    let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead));
     let setup = WorkerSetup {
         identity,
         listen: policy.listen,
-        engine: engine.hash,
-        variants,
+        engines,
+        closed: closed.clone(),
+        running,
         cache: paths.home.join("inputs"),
-        runner: Arc::new(setup::runner(images, ahead)?),
+        runner: Arc::new(CellRunner::new(pools, std::env::temp_dir())),
         donation: donation.clone(),
     };
     let worker = Worker::start(setup)?;
@@ -102,13 +163,43 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         ByteSize(donation.memory),
         donation.jobs,
         ByteSize(donation.disk),
-        engine.name
+        names.join(", ")
     );
-    eprintln!(
-        "its sandbox is WebAssembly in a process of its own; the operating-system jail around it is not built yet"
-    );
+    eprintln!("jobs run in WebAssembly, in processes behind {}", list(walls.up.keys()));
+    if !walls.missing.is_empty() {
+        eprintln!("this machine lacks {}: `eider doctor` says why", list(walls.missing.keys()));
+    }
+    if let Some(reason) = &*closed.borrow() {
+        eprintln!("it takes no jobs now: {reason}");
+    }
     println!("listening {}#{}", worker.address(), worker.node());
     stop.cancelled().await;
     worker.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn list<'a>(walls: impl Iterator<Item = &'a Wall>) -> String {
+    walls.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What stands around jobs on this machine; without what the policy requires there are none.
+async fn walls(command: &CellCommand) -> Result<Walls> {
+    let walls = probe_walls(command).await.context("the operating-system jail")?;
+    if let Some((wall, reason)) = walls.lacks(&command.require) {
+        bail!("the policy requires the wall {wall}, which this machine lacks: {reason}; see `eider doctor`");
+    }
+    Ok(walls)
+}
+
+/// An engine's images, if the policy grants all that it imports.
+async fn prepare(paths: &Paths, engine: &EngineBinary, policy: &WorkerPolicy) -> Result<Vec<Image>> {
+    let found = eider_sandbox::inspect(&engine.bytes()?)?;
+    if let Some(reason) = found.refusal(&policy.grant) {
+        bail!("{reason}");
+    }
+    let mut images = vec![setup::image(paths, engine, Variant::Plain).await?];
+    if policy.metered {
+        images.push(setup::image(paths, engine, Variant::Metered).await?);
+    }
+    Ok(images)
 }

@@ -1,6 +1,6 @@
 //! A worker's side: whether a job fits what was donated.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use eider_protocol::{Accept, DataClass, Decline, DeclineReason, Hash, Limits, Offer, OfferId};
 
@@ -30,25 +30,31 @@ pub struct Lease {
     pub memory: u64,
 }
 
+/// What a worker makes of an engine: the profiles that it runs it under, or why it does not.
+pub type EngineStand = Result<Vec<String>, String>;
+
 /// Decides Offers and counts what is in use.
 #[derive(Debug)]
 pub struct Admission {
     donation: Donation,
-    engine: Hash,
-    profiles: Vec<String>,
+    engines: BTreeMap<Hash, EngineStand>,
     leases: HashMap<OfferId, Lease>,
-    open: bool,
+    /// Why no job is taken now, if none is.
+    closed: Option<String>,
 }
 
 impl Admission {
-    /// A worker that runs `engine` under `profiles`.
-    pub fn new(donation: Donation, engine: Hash, profiles: Vec<String>) -> Self {
-        Self { donation, engine, profiles, leases: HashMap::new(), open: true }
+    /// Bytes of the donation that a job takes beside its own memory: its cell's stacks, snapshot and window.
+    pub const CELL_MEMORY: u64 = 64 << 20;
+
+    /// A worker with these engines.
+    pub fn new(donation: Donation, engines: BTreeMap<Hash, EngineStand>) -> Self {
+        Self { donation, engines, leases: HashMap::new(), closed: None }
     }
 
-    /// No job is taken any more; those that run go on.
-    pub fn shut(&mut self) {
-        self.open = false;
+    /// From now on no job is taken, for this reason, or jobs are taken again. Those that run go on.
+    pub fn close(&mut self, reason: Option<String>) {
+        self.closed = reason;
     }
 
     /// Jobs that run now.
@@ -62,28 +68,33 @@ impl Admission {
     /// The reason why not, in order of what a requester can do least about.
     pub fn consider(&self, offer: &Offer) -> Result<Accept, Decline> {
         let no = |reason, detail: String| Err(Decline { reason, detail });
-        if !self.open {
-            return no(DeclineReason::Unavailable, "the worker is shutting down".into());
+        if let Some(reason) = &self.closed {
+            return no(DeclineReason::Unavailable, reason.clone());
         }
-        if offer.engine != self.engine {
-            return no(
-                DeclineReason::Engine,
-                format!("this worker runs engine {}, not {}", self.engine.short(), offer.engine.short()),
-            );
-        }
-        if !self.profiles.contains(&offer.profile) {
+        let profiles = match self.engines.get(&offer.engine) {
+            Some(Ok(profiles)) => profiles,
+            Some(Err(reason)) => {
+                return no(DeclineReason::Engine, format!("engine {}: {reason}", offer.engine.short()));
+            }
+            None => {
+                let has: Vec<_> = self.engines.keys().map(Hash::short).collect();
+                let asked = offer.engine.short();
+                return no(
+                    DeclineReason::Engine,
+                    format!("this worker runs engine {}, not {asked}", has.join(" and ")),
+                );
+            }
+        };
+        if !profiles.contains(&offer.profile) {
             let asked: String = offer.profile.chars().take(40).collect();
-            return no(
-                DeclineReason::Profile,
-                format!("this worker runs {}, not {asked:?}", self.profiles.join(" and ")),
-            );
+            return no(DeclineReason::Profile, format!("this worker runs {}, not {asked:?}", profiles.join(" and ")));
         }
         if !self.donation.classes.contains(&offer.class) {
             return no(DeclineReason::DataClass, format!("this worker does not take {} data", offer.class));
         }
         self.fits_at_all(&offer.limits, offer.inputs.bytes)?;
         let (free_memory, free_jobs) = self.free();
-        if free_jobs == 0 || offer.limits.memory > free_memory {
+        if free_jobs == 0 || offer.limits.memory.saturating_add(Self::CELL_MEMORY) > free_memory {
             return no(DeclineReason::Busy, format!("{free_jobs} jobs and {free_memory} bytes of memory are free now"));
         }
         Ok(Accept { eta_ms: 0, price: self.donation.price, free_memory, free_jobs })
@@ -95,7 +106,7 @@ impl Admission {
     /// As [`Admission::consider`]: things may have changed since the Bid.
     pub fn admit(&mut self, id: OfferId, offer: &Offer) -> Result<Lease, Decline> {
         self.consider(offer)?;
-        let lease = Lease { memory: offer.limits.memory };
+        let lease = Lease { memory: offer.limits.memory + Self::CELL_MEMORY };
         self.leases.insert(id, lease);
         Ok(lease)
     }
@@ -114,7 +125,7 @@ impl Admission {
     fn fits_at_all(&self, limits: &Limits, input_bytes: u64) -> Result<(), Decline> {
         let d = &self.donation;
         let checks = [
-            ("memory", limits.memory, d.memory, "bytes"),
+            ("memory", limits.memory.saturating_add(Self::CELL_MEMORY), d.memory, "bytes"),
             ("result", limits.result, d.result, "bytes"),
             ("running time", limits.run_ms, d.run_ms, "ms"),
             ("inputs", input_bytes, d.disk, "bytes"),

@@ -8,6 +8,6 @@ mod admission;
 mod job;
 mod plan;
 
-pub use admission::{Admission, Donation, Lease};
+pub use admission::{Admission, Donation, EngineStand, Lease};
 pub use job::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Split};
 pub use plan::{Plan, PlanError, Preference};

@@ -7,7 +7,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use eider_core::Donation;
 use eider_protocol::DataClass;
+use eider_sandbox::{CONTRACT, Wall};
 use serde::Deserialize;
+
+use crate::owner::{Hours, Presence};
 
 /// A worker's policy file. Every field has a default; unknown fields are refused.
 #[derive(Deserialize, Clone, Debug)]
@@ -34,6 +37,16 @@ pub struct WorkerPolicy {
     pub price: u64,
     /// Serve metered jobs too (compiles a second image).
     pub metered: bool,
+    /// Hours of the day, local time, in which jobs run; all unless said.
+    pub hours: Option<Hours>,
+    /// Run jobs on battery too.
+    pub on_battery: bool,
+    /// Load of everything else per processor above which no job runs; any unless said.
+    pub load: Option<f64>,
+    /// Layers of the operating-system jail without which the worker does not start.
+    pub require: Vec<Wall>,
+    /// Interfaces of the engine contract that an engine may import.
+    pub grant: Vec<String>,
 }
 
 impl Default for WorkerPolicy {
@@ -49,6 +62,11 @@ impl Default for WorkerPolicy {
             classes: vec![DataClass::Public, DataClass::Internal],
             price: 0,
             metered: false,
+            hours: None,
+            on_battery: false,
+            load: None,
+            require: vec![Wall::Privileges, Wall::Rlimits, Wall::Seccomp],
+            grant: CONTRACT.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -77,6 +95,11 @@ impl WorkerPolicy {
         toml::from_str(&text).map_err(|e| PolicyError::Parse(path.to_owned(), Box::new(e)))
     }
 
+    /// When jobs may run.
+    pub fn presence(&self) -> Presence {
+        Presence { hours: self.hours, on_battery: self.on_battery, load: self.load }
+    }
+
     /// The donation that it describes.
     ///
     /// # Errors
@@ -99,6 +122,12 @@ impl WorkerPolicy {
             return no(
                 "`classes` cannot name `sensitive` yet: it needs proven hardware (attestation), which is not built",
             );
+        }
+        if self.load.is_some_and(|l| !(l > 0.0 && l <= 1000.0)) {
+            return no("`load` must be a number above 0, in runnable tasks per processor");
+        }
+        if let Some(unknown) = self.grant.iter().find(|g| !CONTRACT.contains(&g.as_str())) {
+            return no(&format!("`grant` names {unknown:?}, which is no interface of the engine contract"));
         }
         Ok(Donation {
             memory: self.memory.as_u64(),
@@ -134,9 +163,20 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_its_line() {
         let unknown = load("jobs = 2\nmemroy = \"4GiB\"\n").unwrap_err().to_string();
         assert!(unknown.contains("line 2") && unknown.contains("memroy"), "{unknown}");
+        for line in ["hours = \"9 to 5\"", "require = [\"moat\"]"] {
+            assert!(load(line).unwrap_err().to_string().contains("line 1"), "{line}");
+        }
         assert!(load("memory = \"lots\"").unwrap_err().to_string().contains("line 1"));
-        for impossible in ["jobs = 0", "memory = \"1MiB\"", "classes = []", "classes = [\"sensitive\"]", "threads = 0"]
-        {
+        for impossible in [
+            "jobs = 0",
+            "memory = \"1MiB\"",
+            "classes = []",
+            "classes = [\"sensitive\"]",
+            "threads = 0",
+            "load = 0.0",
+            "load = nan",
+            "grant = [\"wasi:cli/run\"]",
+        ] {
             assert!(matches!(load(impossible).unwrap().donation(), Err(PolicyError::Number(_))), "{impossible}");
         }
         assert_eq!(load("jobs = 8\nthreads = 3").unwrap().donation().unwrap().jobs, 3);

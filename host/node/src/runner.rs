@@ -22,7 +22,9 @@ pub struct Work {
     pub dispatch: Dispatch,
     /// What it may use.
     pub limits: Limits,
-    /// Which image runs it.
+    /// The engine that runs it.
+    pub engine: Hash,
+    /// Which of its images.
     pub variant: Variant,
 }
 
@@ -42,8 +44,8 @@ pub enum RunError {
     #[error(transparent)]
     Cell(#[from] CellError),
     /// There is no image for the profile.
-    #[error("no {0} engine image is loaded")]
-    NoImage(Variant),
+    #[error("no {1} image of engine {engine} is loaded", engine = .0.short())]
+    NoImage(Hash, Variant),
     /// The result's file.
     #[error("the result cannot be kept: {0}")]
     Spool(#[from] io::Error),
@@ -90,14 +92,15 @@ pub trait Runner: Send + Sync + 'static {
 /// Runs jobs in cells.
 #[derive(Debug)]
 pub struct CellRunner {
-    pools: HashMap<Variant, Pool>,
+    pools: HashMap<(Hash, Variant), Pool>,
     spool: PathBuf,
 }
 
 impl CellRunner {
     /// Cells from `pools`; results are kept in unlinked files in `spool`.
     pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>) -> Self {
-        Self { pools: pools.into_iter().map(|p| (p.image().variant(), p)).collect(), spool: spool.into() }
+        let key = |p: &Pool| (p.image().engine().into(), p.image().variant());
+        Self { pools: pools.into_iter().map(|p| (key(&p), p)).collect(), spool: spool.into() }
     }
 
     async fn run_in_cell(
@@ -106,7 +109,7 @@ impl CellRunner {
         inputs: &dyn InputReader,
         progress: watch::Sender<Progress>,
     ) -> Result<Product, RunError> {
-        let pool = self.pools.get(&work.variant).ok_or(RunError::NoImage(work.variant))?;
+        let pool = self.pools.get(&(work.engine, work.variant)).ok_or(RunError::NoImage(work.engine, work.variant))?;
         let cell = pool.take().await?;
         let spool = tempfile::tempfile_in(&self.spool)?;
         progress.send_modify(|p| p.stage = Stage::Running);

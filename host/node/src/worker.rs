@@ -3,13 +3,14 @@
 //! One task per connection, one per stream. A job's state lives in its stream's task; what several streams of a job
 //! share (the committed result that a Verify stream opens) is in [`Committed`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use eider_core::{Admission, Donation};
+use eider_core::{Admission, Donation, EngineStand};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
 use eider_protocol::{
     Bid, CHUNK_GROUP_BYTES, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer, OfferId,
@@ -44,10 +45,12 @@ pub struct WorkerSetup {
     pub listen: SocketAddr,
     /// What its owner gives.
     pub donation: Donation,
-    /// The engine that it runs.
-    pub engine: Hash,
-    /// The profiles that it has images for.
-    pub variants: Vec<Variant>,
+    /// The engines that it knows: the profiles that it has images for, or why it does not run one.
+    pub engines: BTreeMap<Hash, EngineStand>,
+    /// Jobs that hold a part of the donation: kept up to date by the worker.
+    pub running: Arc<AtomicUsize>,
+    /// Why no job is to be taken or run now, if none is; watched for as long as the worker lives.
+    pub closed: watch::Receiver<Option<String>>,
     /// Where inputs are cached.
     pub cache: PathBuf,
     /// What runs jobs.
@@ -82,6 +85,8 @@ struct Shared {
     runner: Arc<dyn Runner>,
     cache: InputCache,
     committed: Mutex<HashMap<OfferId, Committed>>,
+    closed: watch::Receiver<Option<String>>,
+    running: Arc<AtomicUsize>,
     shutdown: CancellationToken,
 }
 
@@ -105,12 +110,13 @@ impl Worker {
     pub fn start(setup: WorkerSetup) -> Result<Self, WorkerError> {
         let endpoint = Endpoint::bind(setup.listen, &setup.identity)?;
         let address = endpoint.local_addr()?;
-        let profiles = setup.variants.iter().map(|v| v.profile().to_string()).collect();
         let cache = InputCache::open(&setup.cache, setup.donation.disk)?;
         let shared = Arc::new(Shared {
             identity: setup.identity,
             endpoint,
-            admission: Mutex::new(Admission::new(setup.donation, setup.engine, profiles)),
+            admission: Mutex::new(Admission::new(setup.donation, setup.engines)),
+            closed: setup.closed,
+            running: setup.running,
             runner: setup.runner,
             cache,
             committed: Mutex::default(),
@@ -118,6 +124,7 @@ impl Worker {
         });
         let tasks = TaskTracker::new();
         tasks.spawn(accept(shared.clone(), tasks.clone()));
+        tasks.spawn(follow_owner(shared.clone()));
         Ok(Self { shared, tasks, address })
     }
 
@@ -133,11 +140,26 @@ impl Worker {
 
     /// Takes no more jobs, resets those that run, and waits until all is told and ended.
     pub async fn shutdown(self) {
-        locked(&self.shared.admission).shut();
+        locked(&self.shared.admission).close(Some("the worker is shutting down".into()));
         self.shared.shutdown.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await;
         self.shared.endpoint.close(ResetCode::ShuttingDown, Duration::from_millis(500)).await;
+    }
+}
+
+/// Closes and opens admission as the owner says.
+async fn follow_owner(shared: Arc<Shared>) {
+    let mut closed = shared.closed.clone();
+    loop {
+        let reason = closed.borrow_and_update().clone();
+        if !shared.shutdown.is_cancelled() {
+            locked(&shared.admission).close(reason);
+        }
+        tokio::select! {
+            changed = closed.changed() => if changed.is_err() { return },
+            () = shared.shutdown.cancelled() => return,
+        }
     }
 }
 
@@ -248,6 +270,7 @@ struct Leased<'a>(&'a Shared, OfferId);
 
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
         locked(&self.0.admission).release(&self.1);
         locked(&self.0.committed).remove(&self.1);
     }
@@ -276,6 +299,7 @@ impl JobTask<'_> {
             ResetCode::OverCapacity
         })?;
         let leased = Leased(self.shared, id);
+        self.shared.running.fetch_add(1, Ordering::Relaxed);
         let started = std::time::Instant::now();
         let product = self.execute(id, offer.message(), dispatch).await?;
         tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
@@ -319,12 +343,20 @@ impl JobTask<'_> {
             ResetCode::InputUnavailable
         })?;
         let (progress, mut watched) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
-        let work = Work { dispatch, limits: offer.limits, variant };
+        let work = Work { dispatch, limits: offer.limits, engine: offer.engine, variant };
         let mut running = self.shared.runner.run(work, &inputs, progress);
         let limit = tokio::time::sleep(Duration::from_millis(offer.limits.run_ms));
         tokio::pin!(limit);
         let mut ticker = tokio::time::interval(PROGRESS_EVERY);
         ticker.tick().await;
+        let mut closed = self.shared.closed.clone();
+        let withdrawn = async move {
+            // A worker whose owner cannot be watched any more is one that nobody withdraws.
+            if closed.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::pin!(withdrawn);
         let (receiver, sender) = (&mut self.stream.receiver, &mut self.stream.sender);
         let said = receiver.frame();
         tokio::pin!(said);
@@ -337,6 +369,7 @@ impl JobTask<'_> {
                     Err(e) => code_of(&e),
                 }),
                 () = &mut limit => return Err(ResetCode::TimeLimit),
+                () = &mut withdrawn => return Err(ResetCode::Withdrawn),
                 () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
                 _ = ticker.tick() => {
                     let now = *watched.borrow_and_update();
@@ -385,7 +418,7 @@ fn run_error(id: OfferId, e: &RunError) -> ResetCode {
         RunError::Cell(CellError::Broker(BrokerError::InputUnavailable(..))) => ResetCode::InputUnavailable,
         RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
         RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::DiskFull,
-        RunError::Cell(_) | RunError::NoImage(_) | RunError::Output(_) => ResetCode::CellFailed,
+        RunError::Cell(_) | RunError::NoImage(..) | RunError::Output(_) => ResetCode::CellFailed,
     }
 }
 

@@ -95,4 +95,6 @@ codes! {
     TimeLimit = 0x25, Sender, "the job ran out of its time on this worker";
     /// The result does not fit the worker's disk.
     DiskFull = 0x26, Sender, "the worker cannot keep the result";
+    /// Its owner wants the machine back.
+    Withdrawn = 0x27, Sender, "the machine's owner took the donation back";
 }

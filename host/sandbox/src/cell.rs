@@ -19,7 +19,7 @@ use crate::engine::{self, Host, QueryEngine};
 use crate::jail::{self, Terms, Wall, Walls, Work};
 use crate::prefault::Maps;
 use crate::wire::{FailKind, FromCell, JobSpec, ToCell, Usage};
-use crate::{Variant, inspect, limits};
+use crate::{CONTRACT, Variant, inspect, limits};
 
 /// Native stack of the thread that runs the engine: the profile's 8 MiB for WebAssembly, and room for the host.
 const THREAD_STACK: usize = 16 << 20;
@@ -286,7 +286,7 @@ fn compile(variant: Variant, walls: Walls, require: &[Wall]) -> Result<(), CellE
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     seal(walls, require, Work::Compile(limits::IMAGE_BYTES))?;
     let found = inspect(&component).map_err(|e| CellExit::Compile(e.to_string()))?;
-    if let Some(refusal) = found.refusal() {
+    if let Some(refusal) = found.refusal(&CONTRACT) {
         return Err(CellExit::Compile(refusal));
     }
     let image = wasmtime.precompile_component(&component).map_err(bad)?;

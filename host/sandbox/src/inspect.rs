@@ -10,8 +10,6 @@ pub struct Import {
     pub name: String,
     /// What it is: `interface`, `function`, …
     pub kind: &'static str,
-    /// Whether a cell would give it.
-    pub granted: bool,
 }
 
 /// What is known of an engine from its bytes.
@@ -38,10 +36,10 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Why this engine is refused whatever else it does, if it is.
-    pub fn refusal(&self) -> Option<String> {
-        if let Some(import) = self.imports.iter().find(|i| !i.granted) {
-            return Some(format!("it imports {} ({}), which no cell grants", import.name, import.kind));
+    /// Why an engine is refused whatever else it does, if it is, where `grant` are the imports that are granted.
+    pub fn refusal<S: AsRef<str>>(&self, grant: &[S]) -> Option<String> {
+        if let Some(import) = self.imports.iter().find(|i| !grant.iter().any(|g| g.as_ref() == i.name)) {
+            return Some(format!("it imports {} ({}), which is not granted", import.name, import.kind));
         }
         if self.nesting > limits::NESTING {
             return Some(format!("it nests {} levels deep, at most {} are allowed", self.nesting, limits::NESTING));
@@ -72,8 +70,9 @@ pub enum InspectError {
     NotAComponent,
 }
 
-/// The interfaces that a cell gives to its engine.
-const GRANTED: [&str; 3] = ["eider:engine/inputs@1.0.0", "eider:engine/results@1.0.0", "eider:engine/progress@1.0.0"];
+/// The interfaces that a cell can give to its engine: those of `guest/wit/engine.wit`.
+pub const CONTRACT: [&str; 3] =
+    ["eider:engine/inputs@1.0.0", "eider:engine/results@1.0.0", "eider:engine/progress@1.0.0"];
 
 /// Validates `bytes` and lists what they ask for and offer.
 ///
@@ -138,8 +137,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
                         continue;
                     }
                     let name = import.name.name.to_string();
-                    let granted = GRANTED.contains(&name.as_str());
-                    found.imports.push(Import { name, kind: kind_of(&import.ty), granted });
+                    found.imports.push(Import { name, kind: kind_of(&import.ty) });
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {

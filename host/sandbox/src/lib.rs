@@ -19,7 +19,7 @@ mod wire;
 pub use cell::{CellExit, CellOptions, CellTask, run_cell, run_cell_linked};
 pub use engine::Host;
 pub use image::{Image, ImageCache, ImageError};
-pub use inspect::{Import, InspectError, Inspection, inspect};
+pub use inspect::{CONTRACT, Import, InspectError, Inspection, inspect};
 pub use jail::{Wall, Walls};
 pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, Pool, probe_walls};
 pub use profile::Variant;

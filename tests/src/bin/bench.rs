@@ -56,7 +56,7 @@ async fn local(runner: &CellRunner, job: &Job) -> Result<f64> {
         time_us: request.time_us,
         seed: request.seed,
     };
-    let work = Work { dispatch, limits: request.limits, variant: job.variant };
+    let work = Work { dispatch, limits: request.limits, engine: request.engine, variant: job.variant };
     let started = Instant::now();
     let report = run_local(runner, work, &request.inputs, &mut std::io::sink()).await?;
     let took = started.elapsed().as_secs_f64();

@@ -93,8 +93,9 @@ async fn main() -> Result<()> {
         identity,
         listen: "127.0.0.1:0".parse()?,
         donation: WorkerPolicy::default().donation()?,
-        engine: engine.hash,
-        variants,
+        engines: [(engine.hash, Ok(variants.iter().map(|v| v.profile().to_string()).collect()))].into(),
+        closed: tokio::sync::watch::channel(None).1,
+        running: Arc::default(),
         cache: paths.home.join("inputs"),
         runner: Arc::new(Spoiler { honest: CellRunner::new(pools, std::env::temp_dir()), behaviour: args.behaviour }),
     })?;

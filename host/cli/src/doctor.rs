@@ -1,0 +1,49 @@
+//! `eider doctor`: what this machine can do for a donor, and what it cannot.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use eider_node::{Paths, PauseFile, WorkerPolicy};
+use eider_sandbox::{Wall, limits, probe_walls};
+
+use crate::setup;
+
+#[derive(clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// List the limits of the sandbox too.
+    #[arg(long)]
+    limits: bool,
+}
+
+pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
+    let walls = probe_walls(&setup::cell_command()?).await?;
+    let required = WorkerPolicy::default().require;
+    println!("the operating-system jail around each job, as a process of this machine has just found it:");
+    for wall in Wall::ALL {
+        let need = if required.contains(&wall) { "required by default" } else { "not required by default" };
+        match (walls.up.get(&wall), walls.missing.get(&wall)) {
+            (Some(how), _) => println!("  {wall:<11} up       {how}"),
+            (None, reason) => {
+                println!("  {wall:<11} MISSING  {} ({need})", reason.map_or("not tried", String::as_str));
+            }
+        }
+    }
+    let paths = Paths::from_env()?;
+    println!("keys in {}, compiled engines in {}", paths.home.display(), paths.engines().display());
+    match PauseFile::of(&paths.home).reason(std::time::SystemTime::now()) {
+        Some(reason) => println!("jobs: {reason}"),
+        None => println!("jobs: not paused"),
+    }
+    println!("hardware attestation (TPM, SEV-SNP, TDX, Nitro): not built yet");
+    if args.limits {
+        println!("limits of the sandbox, beside those of a job's own Offer:");
+        for limit in limits::all() {
+            println!("  {:<27} {:>13} {:<17} {}", limit.name, limit.value, limit.unit, limit.end);
+        }
+    }
+    let lacks = walls.lacks(&required);
+    if let Some((wall, _)) = &lacks {
+        println!("a worker does NOT start here: it lacks {wall}");
+    }
+    Ok(if lacks.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
