@@ -360,10 +360,10 @@ def duckdb_flags(cc):
 def compile_engine(out):
     cc = Compiler(out)
     sysroot(cc)
-    compile_all(cc, [(object_name(out, s), [*f, "-c", s]) for s, f in runtime_units(cc)], "runtime units")
+    compile_all(cc, [(object_name(cc.out, s), [*f, "-c", s]) for s, f in runtime_units(cc)], "runtime units")
     sources, flags, root = duckdb_flags(cc)
     sources.sort(key=lambda s: size_of(s, root), reverse=True)
-    compile_all(cc, [(object_name(out, s), [*flags, "-O3", "-c", s]) for s in sources], "DuckDB units (about 25 min on two cores)")
+    compile_all(cc, [(object_name(cc.out, s), [*flags, "-O3", "-c", s]) for s in sources], "DuckDB units (about 25 min on two cores)")
     return cc, flags
 
 
