@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use eider_sandbox::{CellOptions, CellTask, Variant, Wall};
+use eider_sandbox::{CellOptions, CellTask, Variant, Wall, limits};
 
 #[derive(clap::Args)]
 pub(crate) struct CellArgs {
@@ -36,7 +36,9 @@ pub(crate) fn cell(args: CellArgs) -> ExitCode {
     match eider_sandbox::run_cell(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("{e}");
+            // The parent reads no more, and would wait for ever for a cell that waits for it to read.
+            let said = e.to_string();
+            eprintln!("{}", &said[..said.floor_char_boundary(limits::LOG_BYTES as usize)]);
             ExitCode::FAILURE
         }
     }

@@ -58,7 +58,7 @@ fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode>
         println!("made by  {made_by}");
     }
     for (initial, maximum) in &found.memories {
-        let pages = |n: u64| bytesize::ByteSize(n * 65536);
+        let pages = |n: u64| bytesize::ByteSize(n.saturating_mul(65536));
         let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {}", pages(m)));
         println!("memory   {}, {maximum}; a job's limit holds below that", pages(*initial));
     }

@@ -230,6 +230,12 @@ impl Prepared {
         let fuel = job.fuel.unwrap_or(u64::MAX);
         // Fails on an image that has no meter, where there is nothing to set.
         let _ = self.store.set_fuel(fuel);
+        let (held, may_have) = (self.store.data().memory, job.memory);
+        if held > may_have {
+            let message =
+                format!("Out of Memory Error: the engine starts with {held} bytes, the job may have {may_have}");
+            return FromCell::Failed { kind: FailKind::Memory, message };
+        }
         self.store.data_mut().job = Some(job);
         match self.engine.call_run(&mut self.store, &call) {
             Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage(fuel) },

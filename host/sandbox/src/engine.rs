@@ -22,8 +22,10 @@ pub struct Host {
     socket: UnixStream,
     window: &'static [u8],
     pub(crate) job: Option<JobSpec>,
-    /// Linear memory in use, bytes.
+    /// Memory in use, bytes: all linear memories, and collected memory if there is any.
     pub(crate) memory: u64,
+    /// Entries of all tables.
+    table_entries: usize,
     /// What was refused last: what fails next fails for want of it.
     pub(crate) refused: Option<(FailKind, String)>,
     /// When a progress report left last.
@@ -32,7 +34,7 @@ pub struct Host {
 
 impl Host {
     pub(crate) fn new(socket: UnixStream, window: &'static [u8]) -> Self {
-        Self { socket, window, job: None, memory: 0, refused: None, reported: None }
+        Self { socket, window, job: None, memory: 0, table_entries: 0, refused: None, reported: None }
     }
 
     pub(crate) fn send(&mut self, message: &FromCell) -> std::io::Result<()> {
@@ -67,6 +69,14 @@ impl Host {
         self.job.as_ref().map_or(&[], |j| &j.inputs)
     }
 
+    /// A start function has nothing to say to the parent, which waits for the cell to be ready.
+    fn needs_job(&self) -> Result<()> {
+        if self.job.is_none() {
+            bail!("there is no job yet");
+        }
+        Ok(())
+    }
+
     fn list(&self) -> Vec<eider::engine::inputs::Input> {
         let input = |i: &wire::Input| eider::engine::inputs::Input {
             table: i.table.clone(),
@@ -93,6 +103,7 @@ impl Host {
 
 impl eider::engine::results::Host for Host {
     fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
+        self.needs_job()?;
         if bytes.len() > limits::CALL_BYTES {
             bail!("write of {} bytes at once", bytes.len());
         }
@@ -102,6 +113,7 @@ impl eider::engine::results::Host for Host {
 
 impl eider::engine::progress::Host for Host {
     fn report(&mut self, done: u32) -> Result<()> {
+        self.needs_job()?;
         const PAUSE: Duration = Duration::from_millis(1000 / limits::PROGRESS_PER_SECOND as u64);
         if self.reported.is_some_and(|last| last.elapsed() < PAUSE) {
             return Ok(());
@@ -112,20 +124,33 @@ impl eider::engine::progress::Host for Host {
 }
 
 impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        // It fails by the engine's own declaration, and must not be counted.
+        if maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
         let limit = self.job.as_ref().map_or(limits::IDLE_MEMORY, |j| j.memory);
-        let fits = desired as u64 <= limit;
+        let all = self.memory.saturating_add(desired.saturating_sub(current) as u64);
+        let fits = all <= limit;
         if fits {
-            self.memory = desired as u64;
+            self.memory = all;
         } else {
-            let message = format!("Out of Memory Error: the engine wanted {desired} bytes, the job may have {limit}");
+            let message = format!("Out of Memory Error: the engine wanted {all} bytes, the job may have {limit}");
             self.refused = Some((FailKind::Memory, message));
         }
         Ok(fits)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
-        Ok(desired <= limits::TABLE_ENTRIES)
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        if maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
+        let all = self.table_entries.saturating_add(desired.saturating_sub(current));
+        let fits = all <= limits::TABLE_ENTRIES;
+        if fits {
+            self.table_entries = all;
+        }
+        Ok(fits)
     }
 
     fn instances(&self) -> usize {

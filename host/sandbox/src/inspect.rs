@@ -44,12 +44,10 @@ impl Inspection {
         if self.nesting > limits::NESTING {
             return Some(format!("it nests {} levels deep, at most {} are allowed", self.nesting, limits::NESTING));
         }
-        if let Some((initial, _)) = self.memories.iter().find(|(initial, _)| initial * 65536 > limits::IDLE_MEMORY) {
-            return Some(format!(
-                "it wants {} bytes of memory at its start, at most {} are allowed",
-                initial * 65536,
-                limits::IDLE_MEMORY
-            ));
+        let mut memories = self.memories.iter().map(|(initial, _)| initial.saturating_mul(65536));
+        if let Some(bytes) = memories.find(|bytes| *bytes > limits::IDLE_MEMORY) {
+            let most = limits::IDLE_MEMORY;
+            return Some(format!("it wants {bytes} bytes of memory at its start, at most {most} are allowed"));
         }
         if let Some((initial, _)) = self.tables.iter().find(|(initial, _)| *initial > limits::TABLE_ENTRIES as u64) {
             let most = limits::TABLE_ENTRIES;

@@ -8,7 +8,8 @@
 pub const WASM_STACK: usize = 8 << 20;
 /// Bytes of one `read` or `write` call of the contract; more is a trap. DuckDB reads at most 8 MiB at a time.
 pub const CALL_BYTES: usize = 16 << 20;
-/// Entries of one table; a growth past it fails inside the engine. DuckDB's function table has 60 thousand.
+/// Entries of all tables of an engine together; a growth past it fails inside the engine. DuckDB's
+/// function table has 60 thousand.
 pub const TABLE_ENTRIES: usize = 1 << 20;
 /// Tables, memories and instances of one engine, each; more are refused at start. A component of ours has fewer than ten.
 pub const INSTANCES: usize = 64;
@@ -64,7 +65,7 @@ pub fn all() -> Vec<Limit> {
         limit("read or write call", CALL_BYTES as u64, "bytes", "the job fails: trap"),
         limit("read calls", READ_CALLS, "calls", "the job fails: reads"),
         limit("bytes read", READ_FACTOR, "times the inputs", "the job fails: reads"),
-        limit("table", TABLE_ENTRIES as u64, "entries", "the growth fails"),
+        limit("tables", TABLE_ENTRIES as u64, "entries", "the growth fails"),
         limit("instances, memories, tables", INSTANCES as u64, "each", "the engine is refused"),
         limit("memory before the job", IDLE_MEMORY, "bytes", "the engine is refused"),
         limit("fuel before the job", IDLE_FUEL, "units", "the engine is refused"),

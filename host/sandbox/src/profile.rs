@@ -51,7 +51,8 @@ impl Variant {
         c.memory_reservation(4 << 30);
         c.memory_guard_size(32 << 20);
         c.memory_init_cow(true);
-        c.memory_guaranteed_dense_image_size(256 << 20);
+        // Twice DuckDB's snapshot; more would make large images of small programs.
+        c.memory_guaranteed_dense_image_size(32 << 20);
         c.cranelift_opt_level(OptLevel::Speed);
         // Nobody symbolicates a stranger's engine, and the map is as large as half its code.
         c.generate_address_map(false);
