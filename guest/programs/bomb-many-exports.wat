@@ -1,0 +1,5 @@
+;; Exports a hundred thousand functions.
+;; ends: completed
+;; prelude
+{{100000|(export "f#" (func $cabi_realloc))
+}}

@@ -1,0 +1,4 @@
+;; Declares a function with more variables than a function may have.
+;; ends: refused locals
+;; prelude
+(func (local {{50001|i64 }}))

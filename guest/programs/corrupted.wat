@@ -1,0 +1,4 @@
+;; Has a byte in the middle that is another one.
+;; ends: refused offset
+;; prelude
+;; make: flip 300

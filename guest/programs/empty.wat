@@ -1,0 +1,4 @@
+;; Has no bytes.
+;; ends: refused unexpected end
+;; make: truncate 0
+(component)

@@ -1,0 +1,3 @@
+;; Is a component, and has nothing in it.
+;; ends: refused export
+(component)

@@ -1,0 +1,1 @@
+  (func (export "init") (canon lift (core func $i "init")))

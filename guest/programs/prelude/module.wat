@@ -1,0 +1,21 @@
+  ;; The contract's imports, and what most programs want. Memory: 0 is where calls return, 16 what `run` answers,
+  ;; from 64 the program's own, from 65536 the heap.
+  (import "eider:engine/inputs@1.0.0" "list" (func $list (param i32)))
+  (import "eider:engine/inputs@1.0.0" "read" (func $read (param i32 i64 i32 i32)))
+  (import "eider:engine/results@1.0.0" "write" (func $write (param i32 i32)))
+  (import "eider:engine/progress@1.0.0" "report" (func $report (param i32)))
+  (global $heap (mut i32) (i32.const 65536))
+  (func $done (param $rows i64) (result i32)
+    (i32.store8 (i32.const 16) (i32.const 0))
+    (i64.store (i32.const 24) (local.get $rows))
+    (i32.const 16))
+  (func $fail (param $kind i32) (param $message i32) (param $length i32) (result i32)
+    (i32.store8 (i32.const 16) (i32.const 1))
+    (i32.store8 (i32.const 24) (local.get $kind))
+    (i32.store (i32.const 28) (local.get $message))
+    (i32.store (i32.const 32) (local.get $length))
+    (i32.const 16))
+  ;; One byte of an input.
+  (func $byte (param $index i32) (param $at i64) (result i32)
+    (call $read (local.get $index) (local.get $at) (i32.const 1) (i32.const 0))
+    (i32.load8_u (i32.load (i32.const 0))))

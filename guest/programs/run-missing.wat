@@ -1,0 +1,5 @@
+;; Exports no `run`.
+;; ends: refused no export `run` found
+;; prelude: component
+;; without: run
+(core instance $i (instantiate $plain))

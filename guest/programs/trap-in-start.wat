@@ -1,0 +1,5 @@
+;; Traps in the start function.
+;; ends: refused unreachable
+;; prelude
+(func $start unreachable)
+(start $start)

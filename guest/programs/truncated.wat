@@ -1,0 +1,4 @@
+;; Ends in the middle.
+;; ends: refused unexpected end
+;; prelude
+;; make: truncate 300

@@ -1,0 +1,120 @@
+//! From a program's text to the bytes of an engine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::header::{Header, Make, Prelude};
+
+/// What a prelude has for a program that does not bring it.
+const OF_MODULE: [&str; 5] = ["memory", "cabi_realloc", "init", "describe", "run"];
+const OF_COMPONENT: [&str; 3] = ["init", "describe", "run"];
+/// Section of a component that holds a component (Binary.md of the component model).
+const COMPONENT_SECTION: u8 = 4;
+/// The preamble of a component.
+const PREAMBLE: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
+
+fn guest() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest")
+}
+
+/// The text of a program.
+pub(crate) fn text(name: &str) -> String {
+    fs::read_to_string(guest().join("programs").join(name).with_extension("wat")).unwrap()
+}
+
+/// The engine, but for [`Make::Compiled`], which takes a compiler.
+pub(crate) fn engine(text: &str, header: &Header) -> Vec<u8> {
+    if header.make.contains(&Make::Text) {
+        return text.as_bytes().to_vec();
+    }
+    let body = expand(text);
+    let whole = match header.prelude {
+        Prelude::None => body,
+        // What the text exports itself is not added.
+        Prelude::Module => surround("module", &body, &OF_MODULE, |name| body.contains(&format!("(export \"{name}\""))),
+        Prelude::Component => {
+            surround("component", &body, &OF_COMPONENT, |name| header.without.iter().any(|w| w == name))
+        }
+    };
+    let bytes = wat::parse_str(&whole).unwrap_or_else(|e| panic!("{e}"));
+    let is_module = bytes[4..8] == [1, 0, 0, 0];
+    let mut bytes = if is_module && !header.make.contains(&Make::Core) { component(bytes) } else { bytes };
+    header.make.iter().for_each(|rule| change(&mut bytes, rule));
+    bytes
+}
+
+/// Puts a prelude before the text, and after it those of its exports that are not to be left out.
+fn surround(kind: &str, body: &str, exports: &[&str], left_out: impl Fn(&str) -> bool) -> String {
+    let added = exports.iter().filter(|name| !left_out(name));
+    let rest: String = added.map(|name| text(&format!("prelude/{kind}-{name}"))).collect();
+    format!("({kind}\n{}\n{body}\n{rest})", text(&format!("prelude/{kind}")))
+}
+
+/// Replaces each `{{N|text}}` by N times the text, in which `#` is the number of the repetition.
+fn expand(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, (inside, after))) = rest.split_once("{{").and_then(|(b, r)| Some((b, r.split_once("}}")?)))
+    {
+        let (n, part) = inside.split_once('|').unwrap();
+        out.push_str(before);
+        for i in 0..n.parse::<usize>().unwrap() {
+            out.push_str(&part.replace('#', &i.to_string()));
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// A core module that follows the canonical names becomes a component of our world.
+fn component(mut core: Vec<u8>) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_file(guest().join("wit/engine.wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("query-engine")).unwrap();
+    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    // Whether it is valid is for the sandbox to find.
+    ComponentEncoder::default()
+        .validate(false)
+        .module(&core)
+        .and_then(|e| e.encode())
+        .unwrap_or_else(|e| panic!("{e:?}"))
+}
+
+fn change(bytes: &mut Vec<u8>, rule: &Make) {
+    match rule {
+        Make::Truncate(n) => bytes.truncate(*n),
+        Make::Flip(at) => bytes[*at] ^= 0xff,
+        Make::Version(v) => bytes[4] = *v,
+        Make::Nest(depth) => nest(bytes, *depth),
+        Make::Append(n) => bytes.extend(std::iter::repeat_n(0xa5, *n)),
+        Make::Core | Make::Text | Make::Compiled => {}
+    }
+}
+
+/// Appends a section that holds a component that holds a component, `depth` levels down.
+fn nest(bytes: &mut Vec<u8>, depth: usize) {
+    // From the inside out, written backwards.
+    let mut section: Vec<u8> = vec![];
+    for _ in 0..depth {
+        section.extend(PREAMBLE.iter().rev());
+        let length = leb128(section.len());
+        section.extend(length.iter().rev());
+        section.push(COMPONENT_SECTION);
+    }
+    bytes.extend(section.iter().rev());
+}
+
+fn leb128(mut n: usize) -> Vec<u8> {
+    let mut out = vec![];
+    loop {
+        let low = u8::try_from(n & 0x7f).unwrap();
+        n >>= 7;
+        out.push(if n == 0 { low } else { low | 0x80 });
+        if n == 0 {
+            return out;
+        }
+    }
+}
