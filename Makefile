@@ -67,7 +67,7 @@ fuzz-smoke: toolchain
 engine: toolchain
 	@echo "building the engine from source: about 20 minutes on two cores"
 	@cd guest/duckdb/build && CARGO_TARGET_DIR=$(OUT)/engine-build $(CARGO) build --release --locked --quiet
-	@python3 guest/duckdb/build.py $(OUT)/engine $(OUT)/engine-build/release/engine-build guest/duckdb/engine.lock
+	@python3 guest/duckdb/build.py $(OUT)/engine.wasm.zst $(OUT)/engine-build/release/engine-build guest/duckdb/engine.lock
 
 toolchain:
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust 1.95 or later with rustup, then try again"; exit 1; }

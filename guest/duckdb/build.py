@@ -6,7 +6,7 @@ Steps (each is skipped when its outputs stand): fetch, runtime (libc, libc++ wit
 compile (DuckDB, ~25 min on two cores), link, and, by the `engine-build` tool in this folder, bindings,
 componentize and snapshot. `make engine` does the whole.
 
-Usage: build.py OUT_DIR PATH_OF_ENGINE_BUILD LOCK_FILE
+Usage: build.py PRODUCT PATH_OF_ENGINE_BUILD LOCK_FILE
 """
 import concurrent.futures, hashlib, json, os, re, shutil, subprocess, sys, tarfile, time, urllib.parse, urllib.request, zipfile
 
@@ -201,29 +201,36 @@ def check_crate_file(path, want):
         sys.exit(f"engine: {os.path.basename(path)} has SHA-256 {got}, but {want} is pinned")
 
 
-# The compiler's exception pass orders blocks by address, so equal bytes need an equal heap: no address randomisation, and no
-# path or variable whose length differs. All that the compiler sees of the machine is this link to the build folder.
-PLACE = "/tmp/eider-engine"
+# The compiler's exception pass orders blocks by address, so equal bytes need an equal heap: no address randomisation, no
+# variable and no path whose length differs. clang asks the kernel for the real path of each file, so a link will not do.
+PLACE = "/var/tmp/eider-engine"
 
 
-def place(out):
-    if os.path.realpath(PLACE) != os.path.realpath(out):
-        try:
-            if os.path.islink(PLACE):
-                os.remove(PLACE)
-            os.symlink(out, PLACE)
-        except OSError as e:
-            sys.exit(f"engine: {PLACE} must be a link to the build folder, and cannot be made one: {e}")
+def place():
+    """The build folder, emptied of what another version of this file has made."""
+    try:
+        os.makedirs(PLACE, mode=0o700, exist_ok=True)
+        if os.path.islink(PLACE) or os.stat(PLACE).st_uid != os.geteuid():
+            raise OSError("it belongs to another user")
+    except OSError as e:
+        sys.exit(f"engine: {PLACE} must be a folder of yours, for the bytes depend on where it is: {e}")
     if subprocess.run(["setarch", "-R", "true"], capture_output=True).returncode != 0:
         sys.exit("engine: `setarch -R` does not work here (a container that forbids it?): the build would not be reproducible")
+    stamp, made_by = os.path.join(PLACE, "made-by"), sha256(os.path.abspath(__file__))
+    if not os.path.exists(stamp) or open(stamp).read() != made_by:
+        for name in ("src", "obj", "fetched"):
+            path = os.path.join(PLACE, name)
+            shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.path.exists(path) and os.remove(path)
+        with open(stamp, "w") as f:
+            f.write(made_by)
+    return PLACE
 
 
 class Compiler:
     """clang and LLD out of the ziglang wheel."""
 
     def __init__(self, out):
-        place(out)
-        self.out = out = PLACE
+        self.out = out
         self.zig = os.path.join(out, "zig", "ziglang", "zig")
         self.lib = os.path.join(out, "zig", "ziglang", "lib")
         self.env = {"PWD": out, "HOME": out, "PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": "0",
@@ -392,7 +399,7 @@ def link(cc, core):
 
 
 def main():
-    out, tool = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    product, tool, out = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), place()
     started = time.monotonic()
     fetch(out)
     os.makedirs(f"{out}/gen", exist_ok=True)
@@ -407,11 +414,13 @@ def main():
     packed = subprocess.run([tool, "pack", f"{out}/engine.wasm", f"{out}/engine.wasm.zst"], check=True, capture_output=True, text=True)
     say(f"done in {time.monotonic() - started:.0f} s")
     print(packed.stdout, end="")
+    os.makedirs(os.path.dirname(product), exist_ok=True)
+    shutil.copy(f"{out}/engine.wasm.zst", product)
     with open(sys.argv[3]) as f:
         locked = re.search(r'^blake3 = "([0-9a-f]{64})"', f.read(), re.M)[1]
     if locked not in packed.stdout:
         sys.exit(f"engine: {sys.argv[3]} says {locked}: this build is another engine. If that is meant, copy "
-                 f"{out}/engine.wasm.zst over the committed file and put the two lines above into the lock file.")
+                 f"{product} over the committed file and put the two lines above into the lock file.")
     say("the build is the committed engine, byte for byte")
 
 
