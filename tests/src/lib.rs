@@ -1,6 +1,8 @@
 //! The harness of what crosses rooms: worker processes, a requester, TPC-H data.
 
+mod escape;
 mod grid;
 pub mod tpch;
 
+pub use escape::Escape;
 pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir};

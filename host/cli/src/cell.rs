@@ -2,42 +2,21 @@
 
 use std::process::ExitCode;
 
-use eider_sandbox::{CellOptions, CellTask, Variant, Wall, limits};
+use eider_sandbox::{CellOptions, limits};
 
 #[derive(clap::Args)]
 pub(crate) struct CellArgs {
-    /// Run a job on an image compiled so.
-    #[arg(long)]
-    run: Option<Variant>,
-    /// Compile a component.
-    #[arg(long)]
-    compile: Option<Variant>,
-    /// Say which walls stand.
-    #[arg(long)]
-    probe: bool,
-    /// Linear memory that a job may have, bytes.
-    #[arg(long)]
-    memory: u64,
-    /// Run at the lowest priority.
-    #[arg(long)]
-    idle: bool,
-    /// A wall that must stand.
-    #[arg(long)]
-    require: Vec<Wall>,
+    /// As `CellOptions` reads them.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 pub(crate) fn cell(args: CellArgs) -> ExitCode {
-    let task = match (args.run, args.compile) {
-        (Some(variant), _) => CellTask::Run(variant),
-        (None, Some(variant)) => CellTask::Compile(variant),
-        (None, None) => CellTask::Probe,
-    };
-    let options = CellOptions { task, memory: args.memory, idle: args.idle, require: args.require };
-    match eider_sandbox::run_cell(&options) {
+    let run = |options| eider_sandbox::run_cell(&options).map_err(|e| e.to_string());
+    match CellOptions::from_args(args.args).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
+        Err(said) => {
             // The parent reads no more, and would wait for ever for a cell that waits for it to read.
-            let said = e.to_string();
             eprintln!("{}", &said[..said.floor_char_boundary(limits::LOG_BYTES as usize)]);
             ExitCode::FAILURE
         }

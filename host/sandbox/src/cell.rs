@@ -50,6 +50,46 @@ pub struct CellOptions {
     pub require: Vec<Wall>,
 }
 
+impl CellOptions {
+    /// Arguments as [`CellOptions::from_args`] reads them.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let mut args = match self.task {
+            CellTask::Run(variant) => vec!["run".into(), variant.to_string()],
+            CellTask::Compile(variant) => vec!["compile".into(), variant.to_string()],
+            CellTask::Probe => vec!["probe".into()],
+        };
+        args.extend(["memory".into(), self.memory.to_string()]);
+        args.extend(self.idle.then(|| "idle".into()));
+        for wall in &self.require {
+            args.extend(["require".into(), wall.to_string()]);
+        }
+        args
+    }
+
+    /// The arguments that a parent starts a cell with, after the program's own.
+    ///
+    /// # Errors
+    /// What is not understood. Only this crate writes them.
+    pub fn from_args(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut args = args.into_iter();
+        let (mut task, mut memory, mut idle, mut require) = (None, None, false, vec![]);
+        while let Some(word) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{word} has no value"));
+            match word.as_str() {
+                "run" => task = Some(CellTask::Run(value()?.parse()?)),
+                "compile" => task = Some(CellTask::Compile(value()?.parse()?)),
+                "probe" => task = Some(CellTask::Probe),
+                "memory" => memory = Some(value()?.parse().map_err(|e| format!("memory: {e}"))?),
+                "idle" => idle = true,
+                "require" => require.push(value()?.parse()?),
+                _ => return Err(format!("{word:?} is not understood; cells are started by workers, not by people")),
+            }
+        }
+        let task = task.ok_or("cells are started by workers, not by people")?;
+        Ok(Self { task, memory: memory.ok_or("memory is missing")?, idle, require })
+    }
+}
+
 /// Why a cell ended before it could say anything.
 #[derive(Debug, thiserror::Error)]
 pub enum CellExit {
@@ -72,13 +112,15 @@ pub enum CellExit {
 /// # Errors
 /// [`CellExit`]: what the parent sees as a cell that ended without an outcome.
 pub fn run_cell(options: &CellOptions) -> Result<(), CellExit> {
-    run_cell_linked(options, |_| Ok(()))
+    run_cell_opened(options, &[], |_| Ok(()))
 }
 
-/// [`run_cell`] with more imports than the contract has. For tests of the second wall, which open the first one.
+/// [`run_cell`] with the first wall opened by other imports, and without some layers of the second. For tests of what then
+/// still holds.
 #[doc(hidden)]
-pub fn run_cell_linked(
+pub fn run_cell_opened(
     options: &CellOptions,
+    without: &[Wall],
     more: impl FnOnce(&mut Linker<Host>) -> wasmtime::Result<()> + Send + 'static,
 ) -> Result<(), CellExit> {
     let terms = Terms {
@@ -87,20 +129,25 @@ pub fn run_cell_linked(
             CellTask::Run(_) | CellTask::Probe => options.memory,
         },
         idle: options.idle,
+        without: without.to_vec(),
     };
     let (walls, (loaded, maps)) = jail::enter(&terms, || {
         let loaded = if let CellTask::Run(variant) = options.task { Some(Loaded::map(variant)?) } else { None };
         Ok((loaded, Maps::open()))
     })?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let require = options.require.clone();
+    let require: Vec<Wall> = options.require.iter().copied().filter(|w| !without.contains(w)).collect();
+    let sealed = {
+        let terms = terms.clone();
+        move |walls, work| seal(walls, &terms, &require, work)
+    };
     match options.task {
         CellTask::Run(_) => {
             let loaded = loaded.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             watch_parent(socket.try_clone()?)?;
             let window = map_window()?;
             let run = move || {
-                let walls = seal(walls, &require, Work::Run)?;
+                let walls = sealed(walls, Work::Run)?;
                 loaded.instantiate(socket, window, more)?.serve(walls, maps)
             };
             let thread = std::thread::Builder::new().name("engine".into()).stack_size(THREAD_STACK).spawn(run)?;
@@ -108,17 +155,17 @@ pub fn run_cell_linked(
         }
         CellTask::Compile(variant) => {
             watch_parent(socket)?;
-            compile(variant, walls, &require)
+            compile(variant, || sealed(walls, Work::Compile(limits::IMAGE_BYTES)))
         }
         CellTask::Probe => {
-            let walls = seal(walls, &[], Work::Run)?;
+            let walls = seal(walls, &terms, &[], Work::Run)?;
             Ok((&socket).write_all(&FromCell::Ready(walls).encode())?)
         }
     }
 }
 
-fn seal(mut walls: Walls, require: &[Wall], work: Work) -> Result<Walls, CellExit> {
-    jail::seal(&mut walls, work)?;
+fn seal(mut walls: Walls, terms: &Terms, require: &[Wall], work: Work) -> Result<Walls, CellExit> {
+    jail::seal(&mut walls, terms, work)?;
     match walls.lacks(require) {
         Some((wall, reason)) => Err(CellExit::Wall(wall, reason)),
         None => Ok(walls),
@@ -282,7 +329,7 @@ fn kind_of(kind: engine::FailureKind) -> FailKind {
 }
 
 /// Reads the component, checks what it asks for, compiles it, writes the image.
-fn compile(variant: Variant, walls: Walls, require: &[Wall]) -> Result<(), CellExit> {
+fn compile(variant: Variant, seal: impl FnOnce() -> Result<Walls, CellExit>) -> Result<(), CellExit> {
     let bad = |e: wasmtime::Error| CellExit::Compile(format!("{e:#}"));
     let wasmtime = Engine::new(&variant.config()).map_err(bad)?;
     // Its threads start here: afterwards there is no system call to start one.
@@ -290,7 +337,7 @@ fn compile(variant: Variant, walls: Walls, require: &[Wall]) -> Result<(), CellE
     let mut component = vec![];
     passed_file()?.read_to_end(&mut component)?;
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    seal(walls, require, Work::Compile(limits::IMAGE_BYTES))?;
+    seal()?;
     let found = inspect(&component).map_err(|e| CellExit::Compile(e.to_string()))?;
     if let Some(refusal) = found.refusal(&CONTRACT) {
         return Err(CellExit::Compile(refusal));

@@ -16,7 +16,7 @@ mod process;
 mod profile;
 mod wire;
 
-pub use cell::{CellExit, CellOptions, CellTask, run_cell, run_cell_linked};
+pub use cell::{CellExit, CellOptions, CellTask, run_cell, run_cell_opened};
 pub use engine::Host;
 pub use image::{Image, ImageCache, ImageError};
 pub use inspect::{CONTRACT, Import, InspectError, Inspection, inspect};

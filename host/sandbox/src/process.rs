@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::Image;
-use crate::cell::{CellTask, IMAGE_FD};
+use crate::cell::{CellOptions, CellTask, IMAGE_FD};
 use crate::jail::{Wall, Walls};
 use crate::limits;
 use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
@@ -54,23 +54,11 @@ impl CellCommand {
         }
     }
 
-    /// The arguments of a cell for `task`: what [`CellOptions`] holds.
-    ///
-    /// [`CellOptions`]: crate::CellOptions
+    /// The arguments of a cell for `task`.
     pub(crate) fn args(&self, task: CellTask) -> Vec<String> {
+        let Self { memory, idle, require, .. } = self.clone();
         let mut args = vec!["cell".to_string()];
-        match task {
-            CellTask::Run(variant) => args.extend(["--run".into(), variant.to_string()]),
-            CellTask::Compile(variant) => args.extend(["--compile".into(), variant.to_string()]),
-            CellTask::Probe => args.push("--probe".into()),
-        }
-        args.extend(["--memory".into(), self.memory.to_string()]);
-        if self.idle {
-            args.push("--idle".into());
-        }
-        for wall in &self.require {
-            args.extend(["--require".into(), wall.to_string()]);
-        }
+        args.extend(CellOptions { task, memory, idle, require }.to_args());
         args
     }
 }

@@ -55,7 +55,7 @@ impl Wall {
 
 impl fmt::Display for Wall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.pad(self.word())
     }
 }
 
@@ -97,6 +97,15 @@ pub(crate) struct Terms {
     pub(crate) memory: u64,
     /// Run only when nothing else wants the processor.
     pub(crate) idle: bool,
+    /// Layers to leave out: none but in tests.
+    pub(crate) without: Vec<Wall>,
+}
+
+impl Terms {
+    /// Puts a layer up, unless a test leaves it out.
+    fn put(&self, wall: Wall, up: impl FnOnce() -> io::Result<String>) -> io::Result<String> {
+        if self.without.contains(&wall) { Err(io::Error::other("left out")) } else { up() }
+    }
 }
 
 /// First step, in a process with one thread. Returns in the process that goes on: the caller's, or with PID namespaces a
@@ -108,26 +117,31 @@ pub(crate) fn enter<T>(terms: &Terms, before: impl FnOnce() -> io::Result<T>) ->
     if terms.idle {
         idle()?;
     }
-    let spaces = namespaces::unshare();
+    let spaces = terms.put(Wall::Namespaces, namespaces::unshare);
     let kept = before()?;
     let spaces = spaces.and_then(|inside| namespaces::empty_root().map(|()| inside));
     walls.note(Wall::Namespaces, spaces);
-    walls.note(Wall::Privileges, drop_capabilities().map(|()| "no new privileges, no capabilities".into()));
+    walls.note(Wall::Privileges, terms.put(Wall::Privileges, drop_capabilities));
     let cap = |n| Rlimit { current: Some(n), maximum: Some(n) };
     setrlimit(Resource::Core, cap(0))?;
     setrlimit(Resource::Data, cap(terms.memory.saturating_add(HOST_MEMORY)))?;
-    walls.note(Wall::Landlock, landlock());
+    walls.note(Wall::Landlock, terms.put(Wall::Landlock, landlock));
+    // Each change of rights takes it away.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     Ok((walls, kept))
 }
 
 /// Second step, when everything that the cell needs is open and mapped. Holds for all threads.
-pub(crate) fn seal(walls: &mut Walls, work: Work) -> io::Result<()> {
-    let cap = |n| Rlimit { current: Some(n), maximum: Some(n) };
-    setrlimit(Resource::Fsize, cap(work.writes()))?;
-    // Not 0, for that is also how many descriptors poll may watch.
-    setrlimit(Resource::Nofile, cap(1))?;
-    walls.note(Wall::Rlimits, Ok("no files, no core, bounded memory".into()));
-    walls.note(Wall::Seccomp, filter::install());
+pub(crate) fn seal(walls: &mut Walls, terms: &Terms, work: Work) -> io::Result<()> {
+    let limits = || {
+        let cap = |n| Rlimit { current: Some(n), maximum: Some(n) };
+        setrlimit(Resource::Fsize, cap(work.writes()))?;
+        // Not 0, for that is also how many descriptors poll may watch.
+        setrlimit(Resource::Nofile, cap(1))?;
+        Ok("no files, no core, bounded memory".into())
+    };
+    walls.note(Wall::Rlimits, terms.put(Wall::Rlimits, limits));
+    walls.note(Wall::Seccomp, terms.put(Wall::Seccomp, filter::install));
     Ok(())
 }
 
@@ -149,10 +163,11 @@ impl Work {
     }
 }
 
-fn drop_capabilities() -> io::Result<()> {
+fn drop_capabilities() -> io::Result<String> {
     let none = CapabilitySet::empty();
     rustix::thread::clear_ambient_capability_set()?;
-    Ok(rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    Ok("no new privileges, no capabilities".into())
 }
 
 fn landlock() -> io::Result<String> {
