@@ -191,7 +191,34 @@ impl Grid {
     /// # Errors
     /// When it does not come up.
     pub fn add(&mut self, behaviour: Behaviour, extra: &[&str]) -> Result<()> {
-        let home = self.dir.path().join(self.workers.len().to_string());
+        let worker = self.spawn(self.workers.len(), behaviour, extra)?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    /// Starts worker `i` anew, an honest one, with the key and caches that it left.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn restart(&mut self, i: usize, extra: &[&str]) -> Result<()> {
+        self.kill(i);
+        self.workers[i] = self.spawn(i, Behaviour::Honest, extra)?;
+        Ok(())
+    }
+
+    /// Folder of worker `i`: its key and what it caches.
+    pub fn home(&self, i: usize) -> PathBuf {
+        self.dir.path().join(i.to_string())
+    }
+
+    /// Folder for temporary files of all workers.
+    pub fn temp(&self) -> PathBuf {
+        self.dir.path().join("tmp")
+    }
+
+    fn spawn(&self, i: usize, behaviour: Behaviour, extra: &[&str]) -> Result<(Child, Candidate)> {
+        let home = self.home(i);
+        std::fs::create_dir_all(self.temp())?;
         let mut command = match behaviour {
             Behaviour::Honest => {
                 let mut c = Command::new(eider());
@@ -208,16 +235,20 @@ impl Grid {
         if behaviour == Behaviour::Honest || extra == ["--metered"] {
             command.args(extra);
         }
-        let log = std::fs::File::create(self.dir.path().join(format!("{}.log", self.workers.len())))?;
-        command.env("EIDER_HOME", home).env("EIDER_CACHE", engine_cache()).stdout(Stdio::piped()).stderr(log);
+        let log = std::fs::File::create(self.dir.path().join(format!("{i}.log")))?;
+        command
+            .env("EIDER_HOME", home)
+            .env("EIDER_CACHE", engine_cache())
+            .env("TMPDIR", self.temp())
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut child = command.spawn().with_context(|| format!("{command:?}: build the workspace first"))?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
         let Some(address) = line.trim().strip_prefix("listening ") else {
             bail!("a {behaviour:?} worker did not come up")
         };
-        self.workers.push((child, address.parse().map_err(anyhow::Error::msg)?));
-        Ok(())
+        Ok((child, address.parse().map_err(anyhow::Error::msg)?))
     }
 
     /// All workers, in the order of their start.

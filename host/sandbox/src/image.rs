@@ -220,6 +220,16 @@ fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<
     process.fd_mappings(passed).map_err(|e| failed(io::Error::other(e)))?;
     let mut child = process.spawn().map_err(failed)?;
     drop(process);
+    // Read while it runs: a compiler that waits for us to read would be waited for until its time is up.
+    let stderr = child.stderr.take();
+    let said = std::thread::spawn(move || {
+        let mut said = vec![];
+        if let Some(mut stderr) = stderr {
+            let _ = stderr.by_ref().take(limits::LOG_BYTES).read_to_end(&mut said);
+            let _ = io::copy(&mut stderr, &mut io::sink());
+        }
+        String::from_utf8_lossy(&said).trim().to_string()
+    });
     let deadline = Instant::now() + Duration::from_secs(limits::COMPILE_SECONDS);
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
@@ -236,12 +246,8 @@ fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<
     if status.success() {
         return Ok(output);
     }
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        let _ = stderr.take(limits::LOG_BYTES).read_to_string(&mut said);
-    }
-    let said = said.trim();
-    Err(ImageError::Compile(if said.is_empty() { status.to_string() } else { said.into() }))
+    let said = said.join().unwrap_or_default();
+    Err(ImageError::Compile(if said.is_empty() { status.to_string() } else { said }))
 }
 
 fn memory_file(name: &str) -> io::Result<File> {

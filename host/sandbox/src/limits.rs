@@ -16,7 +16,7 @@ pub const INSTANCES: usize = 64;
 /// Linear memory that an engine may have before it knows its job, bytes: a snapshot and a little.
 pub const IDLE_MEMORY: u64 = 256 << 20;
 /// Fuel of an engine's start, on a metered image; its job's fuel is set after.
-pub const IDLE_FUEL: u64 = 10_000_000_000;
+pub const IDLE_FUEL: u64 = 1_000_000_000;
 /// `read` calls of one job; past it the job ends as [`FailKind::Reads`]. The 22 TPC-H queries make at most a few
 /// thousand at scale factor 1. Part of the profile.
 ///

@@ -168,6 +168,8 @@ impl Cell {
         process
             .args(command.args(task))
             .env_clear()
+            // The allocator would reserve 1 GiB, all of which counts against the cell's limit of private memory.
+            .env("MIMALLOC_ARENA_RESERVE", "32MiB")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(theirs_too))
             .stderr(Stdio::piped())
