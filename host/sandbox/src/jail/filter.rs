@@ -46,7 +46,7 @@ pub(super) fn install() -> io::Result<String> {
 }
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().map(|call| (i64::from(*call), vec![])).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().map(|call| (*call, vec![])).collect();
     // Memory never becomes code any more: the image was mapped before.
     let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
     let not_exec = || {
