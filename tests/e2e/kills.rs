@@ -69,6 +69,10 @@ async fn a_thousand_kills_leave_nothing_behind() {
     fs::write(&input, "a\n".to_string() + &"1\n".repeat(50_000)).unwrap();
     let job = Job { memory: 256 << 20, ..Job::new("SELECT sum(a) FROM t, range(200)").of(1, 1).input("t", &input) };
     assert_eq!(grid.run(&job).await.unwrap().csv().unwrap(), "10000000\n");
+    for i in 0..WORKERS {
+        let pid = grid.pid(i);
+        eventually("a worker does not come to rest", || descendants(pid).len() == AT_REST).await;
+    }
     let quiet: Vec<usize> = (0..WORKERS).map(|i| descriptors(grid.pid(i))).collect();
     let mut random = StdRng::seed_from_u64(7);
     let (killed, verified) = (AtomicUsize::new(0), AtomicUsize::new(0));
