@@ -63,6 +63,7 @@ async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "its comparison at the end is not settled: what a worker holds at rest is not known well enough"]
 async fn a_thousand_kills_leave_nothing_behind() {
     let mut grid = Grid::start(&[Honest; WORKERS], &DONATION).unwrap();
     let input = grid.temp().with_extension("csv");
