@@ -18,14 +18,14 @@ PYDEPS := $(OUT)/pydeps
 all: build
 
 build: toolchain
-	@[ -x $(OUT)/release/eider ] || echo "building eider: about 6 minutes on two cores the first time, seconds after that"
+	@[ -x $(OUT)/release/eider ] || echo "building eider: about 5 minutes on two cores the first time, seconds after that"
 	@$(CARGO) build --release --locked --quiet
 
 demo: build
 	@$(OUT)/release/eider-demo
 
 test: build $(PYDEPS)/.done
-	@echo "tests: about 3 minutes on two cores, and two more the first time, when the engine is compiled for this machine"
+	@echo "tests: about 7 minutes on two cores, and two more the first time, when the engine is compiled for this machine"
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
 	$(CARGO) test --release --locked --workspace --all-targets

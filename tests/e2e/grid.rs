@@ -11,7 +11,7 @@ use eider_protocol::{
 };
 use eider_sandbox::Variant;
 use eider_tests::Behaviour::{Honest, Slow, Stall, WrongBytes, WrongCommit};
-use eider_tests::{Grid, Job, request_of};
+use eider_tests::{Grid, Job, process, request_of};
 
 /// A query of some seconds that neither reads nor returns anything to speak of.
 const LONG: &str = "SELECT count(*) FROM range(25000) a, range(25000) b WHERE (a.range * b.range) % 7 = 3";
@@ -274,24 +274,6 @@ async fn broken_frames_reset_their_stream_and_nothing_else() {
 }
 
 /// Processes whose parent is `pid`.
-fn children(pid: u32) -> Vec<u32> {
-    let mut found = vec![];
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(child) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
-        if parent == Some(pid) {
-            found.push(child);
-        }
-    }
-    found
-}
-
-fn alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_cell_outlives_its_worker_however_that_ends() {
     let mut grid = Grid::start(&[Honest, Honest], &[]).unwrap();
@@ -304,18 +286,18 @@ async fn no_cell_outlives_its_worker_however_that_ends() {
     let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
     let run = tokio::spawn(async move { requester.request(request, sink, notices, Default::default()).await });
     watched.wait_for(|n| n.running == 2).await.unwrap();
-    let cells: Vec<u32> = [grid.pid(0), grid.pid(1)].into_iter().flat_map(children).collect();
+    let cells: Vec<u32> = [grid.pid(0), grid.pid(1)].into_iter().flat_map(process::descendants).collect();
     assert!(cells.len() >= 2, "{cells:?}");
     grid.kill(0);
     let pid = rustix::process::Pid::from_raw(i32::try_from(grid.pid(1)).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     for _ in 0..100 {
-        if !cells.iter().any(|c| alive(*c)) {
+        if !cells.iter().any(|c| process::is_alive(*c)) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let left: Vec<_> = cells.into_iter().filter(|c| alive(*c)).collect();
+    let left: Vec<_> = cells.into_iter().filter(|c| process::is_alive(*c)).collect();
     assert!(left.is_empty(), "cells left: {left:?}\n{}", grid.log(1));
     let record = run.await.unwrap().unwrap();
     assert_eq!(record.end, "no-quorum", "{}", record.reason);

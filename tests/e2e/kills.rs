@@ -2,11 +2,11 @@
 //! exceeded meanwhile, and jobs run after it as before.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use eider_tests::process::{descendants, descriptors, is_alive, memory};
 use eider_tests::{Behaviour::Honest, Grid, Job};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,64 +17,42 @@ const ROUNDS: usize = 25;
 const WORKERS: usize = 3;
 /// Donation of each worker, bytes and on its command line.
 const MEMORY: u64 = 1 << 30;
-/// Processes of a worker at rest: two cells ready and one about to be, an outer and an inner process each.
-const AT_REST: usize = 6;
+/// Processes of a worker at rest: a ready cell for each job that may run, an outer and an inner process each.
+const AT_REST: usize = 4;
 const DONATION: [&str; 4] = ["--memory", "1GiB", "--jobs", "2"];
 
-/// Parents and anonymous resident bytes of all processes.
-fn processes() -> BTreeMap<u32, (u32, u64)> {
-    let read = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        (!status.contains("State:\tZ")).then_some(())?;
-        Some((pid, (u32::try_from(field("PPid:")?).ok()?, field("RssAnon:").unwrap_or(0) * 1024)))
-    };
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    all.filter_map(|e| read(e.file_name().to_str()?.parse().ok()?)).collect()
-}
-
-fn descendants(of: u32) -> BTreeMap<u32, u64> {
-    let all = processes();
-    let mut found = BTreeMap::new();
-    let mut front = vec![of];
-    while let Some(parent) = front.pop() {
-        for (pid, (_, bytes)) in all.iter().filter(|(_, (p, _))| *p == parent) {
-            found.insert(*pid, *bytes);
-            front.push(*pid);
-        }
-    }
-    found
-}
-
-fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
-/// Waits for something that must come.
-async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+/// Waits for what must come.
+async fn eventually(mut is: impl FnMut() -> Result<(), String>) {
     let patience = Instant::now() + Duration::from_secs(20);
-    while !is() {
-        assert!(Instant::now() < patience, "{what}");
+    while let Err(why) = is() {
+        assert!(Instant::now() < patience, "{why}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
+/// Waits until a worker has its cells ready and no others.
+async fn at_rest(pid: u32) {
+    eventually(|| {
+        let cells = descendants(pid);
+        if cells.len() == AT_REST { Ok(()) } else { Err(format!("cells of a worker at rest: {cells:?}")) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "its comparison at the end is not settled: what a worker holds at rest is not known well enough"]
 async fn a_thousand_kills_leave_nothing_behind() {
     let mut grid = Grid::start(&[Honest; WORKERS], &DONATION).unwrap();
     let input = grid.temp().with_extension("csv");
     fs::write(&input, "a\n".to_string() + &"1\n".repeat(50_000)).unwrap();
     let job = Job { memory: 256 << 20, ..Job::new("SELECT sum(a) FROM t, range(200)").of(1, 1).input("t", &input) };
-    assert_eq!(grid.run(&job).await.unwrap().csv().unwrap(), "10000000\n");
-    for i in 0..WORKERS {
-        let pid = grid.pid(i);
-        eventually("a worker does not come to rest", || descendants(pid).len() == AT_REST).await;
+    // On all of them, so that each has the input in its cache.
+    let everywhere = job.clone().of(WORKERS, WORKERS);
+    assert_eq!(grid.run(&everywhere).await.unwrap().csv().unwrap(), "10000000\n");
+    let mut quiet = vec![];
+    for pid in (0..WORKERS).map(|i| grid.pid(i)) {
+        at_rest(pid).await;
+        quiet.push(descriptors(pid).len());
     }
-    let quiet: Vec<usize> = (0..WORKERS).map(|i| descriptors(grid.pid(i))).collect();
     let mut random = StdRng::seed_from_u64(7);
     let (killed, verified) = (AtomicUsize::new(0), AtomicUsize::new(0));
     for round in 1..=ROUNDS {
@@ -84,10 +62,10 @@ async fn a_thousand_kills_leave_nothing_behind() {
             while killed.load(Ordering::Relaxed) < until {
                 let worker = random.random_range(0..WORKERS);
                 let alive = descendants(grid.pid(worker));
-                let held: u64 = alive.values().sum();
+                let held: u64 = alive.iter().map(|pid| memory(*pid, "RssAnon")).sum();
                 assert!(held <= MEMORY, "{held} bytes in cells of a worker that donates {MEMORY}");
                 if !alive.is_empty() {
-                    let pid = *alive.keys().nth(random.random_range(0..alive.len())).unwrap();
+                    let pid = alive[random.random_range(0..alive.len())];
                     let hit = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).is_ok();
                     killed.fetch_add(usize::from(hit), Ordering::Relaxed);
                 }
@@ -97,9 +75,9 @@ async fn a_thousand_kills_leave_nothing_behind() {
             let orphans = descendants(grid.pid(victim));
             kill_process(Pid::from_raw(grid.pid(victim).cast_signed()).unwrap(), Signal::KILL).unwrap();
             killed.fetch_add(1, Ordering::Relaxed);
-            eventually("a cell outlived its worker", || {
-                let alive = processes();
-                orphans.keys().all(|pid| !alive.contains_key(pid))
+            eventually(|| {
+                let left: Vec<_> = orphans.iter().filter(|pid| is_alive(**pid)).collect();
+                if left.is_empty() { Ok(()) } else { Err(format!("cells outlived their worker: {left:?}")) }
             })
             .await;
         };
@@ -114,7 +92,7 @@ async fn a_thousand_kills_leave_nothing_behind() {
     assert!(killed.load(Ordering::Relaxed) >= KILLS);
     assert!(verified.load(Ordering::Relaxed) > 0, "no job got through");
     // No lease is left: a job that takes all that is donated fits everywhere. No cell either, nor a descriptor.
-    let whole = Job { memory: MEMORY - (64 << 20), ..job.clone().of(WORKERS, WORKERS) };
+    let whole = Job { memory: MEMORY - (64 << 20), ..everywhere };
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
         let ran = grid.run(&whole).await.unwrap();
@@ -123,10 +101,14 @@ async fn a_thousand_kills_leave_nothing_behind() {
         }
         assert!(Instant::now() < patience, "{}: {}", ran.record.end, ran.record.reason);
     }
-    for i in 0..WORKERS {
+    for (i, quiet) in quiet.into_iter().enumerate() {
         let pid = grid.pid(i);
-        eventually("cells are left over", || descendants(pid).len() <= AT_REST).await;
-        eventually("descriptors are left over", || descriptors(pid) <= quiet[i] + 2).await;
+        at_rest(pid).await;
+        eventually(|| {
+            let open = descriptors(pid);
+            if open.len() <= quiet { Ok(()) } else { Err(format!("{quiet} descriptors before, after: {open:?}")) }
+        })
+        .await;
         let names = fs::read_dir(grid.home(i).join("inputs")).unwrap().flatten();
         let names: Vec<_> = names.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
         assert!(names.len() <= 2, "one input is cached, with its index: {names:?}");

@@ -2,6 +2,7 @@
 
 mod escape;
 mod grid;
+pub mod process;
 pub mod tpch;
 
 pub use escape::Escape;

@@ -65,7 +65,7 @@ impl Default for WorkerPolicy {
             hours: None,
             on_battery: false,
             load: None,
-            require: vec![Wall::Privileges, Wall::Rlimits, Wall::Seccomp],
+            require: Wall::REQUIRED.to_vec(),
             grant: CONTRACT.iter().map(ToString::to_string).collect(),
         }
     }

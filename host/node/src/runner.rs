@@ -189,10 +189,7 @@ fn failure_kind(kind: FailKind) -> FailureKind {
 
 /// Cut at a character, so that every worker cuts alike.
 fn bounded(mut message: String) -> String {
-    if message.len() > Outcome::MESSAGE_MAX {
-        let end = (0..=Outcome::MESSAGE_MAX).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
-        message.truncate(end);
-    }
+    message.truncate(message.floor_char_boundary(Outcome::MESSAGE_MAX));
     message
 }
 

@@ -129,6 +129,7 @@ pub fn run_cell_opened(
             CellTask::Run(_) | CellTask::Probe => options.memory,
         },
         idle: options.idle,
+        require: options.require.iter().copied().filter(|w| !without.contains(w)).collect(),
         without: without.to_vec(),
     };
     let (walls, (loaded, maps)) = jail::enter(&terms, || {
@@ -136,18 +137,13 @@ pub fn run_cell_opened(
         Ok((loaded, Maps::open()))
     })?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let require: Vec<Wall> = options.require.iter().copied().filter(|w| !without.contains(w)).collect();
-    let sealed = {
-        let terms = terms.clone();
-        move |walls, work| seal(walls, &terms, &require, work)
-    };
     match options.task {
         CellTask::Run(_) => {
             let loaded = loaded.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             watch_parent(socket.try_clone()?)?;
             let window = map_window()?;
             let run = move || {
-                let walls = sealed(walls, Work::Run)?;
+                let walls = seal(walls, &terms, Work::Run)?;
                 loaded.instantiate(socket, window, more)?.serve(walls, maps)
             };
             let thread = std::thread::Builder::new().name("engine".into()).stack_size(THREAD_STACK).spawn(run)?;
@@ -155,18 +151,19 @@ pub fn run_cell_opened(
         }
         CellTask::Compile(variant) => {
             watch_parent(socket)?;
-            compile(variant, || sealed(walls, Work::Compile(limits::IMAGE_BYTES)))
+            compile(variant, || seal(walls, &terms, Work::Compile(limits::IMAGE_BYTES)))
         }
         CellTask::Probe => {
-            let walls = seal(walls, &terms, &[], Work::Run)?;
+            // Says what stands; whoever asked judges it.
+            let walls = seal(walls, &Terms { require: vec![], ..terms }, Work::Run)?;
             Ok((&socket).write_all(&FromCell::Ready(walls).encode())?)
         }
     }
 }
 
-fn seal(mut walls: Walls, terms: &Terms, require: &[Wall], work: Work) -> Result<Walls, CellExit> {
+fn seal(mut walls: Walls, terms: &Terms, work: Work) -> Result<Walls, CellExit> {
     jail::seal(&mut walls, terms, work)?;
-    match walls.lacks(require) {
+    match walls.lacks(&terms.require) {
         Some((wall, reason)) => Err(CellExit::Wall(wall, reason)),
         None => Ok(walls),
     }

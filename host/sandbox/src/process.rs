@@ -46,12 +46,7 @@ pub struct CellCommand {
 impl CellCommand {
     /// Cells of `program` with the default walls, at ordinary priority.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-            memory: 4 << 30,
-            idle: false,
-            require: vec![Wall::Privileges, Wall::Rlimits, Wall::Seccomp],
-        }
+        Self { program: program.into(), memory: 4 << 30, idle: false, require: Wall::REQUIRED.to_vec() }
     }
 
     /// The arguments of a cell for `task`.
@@ -343,7 +338,13 @@ impl Pool {
     /// # Errors
     /// Why the last one could not be started.
     pub async fn take(&self) -> Result<Cell, CellError> {
-        let stopped = || CellError::Died("the pool has stopped".into());
-        self.ready.lock().await.recv().await.ok_or_else(stopped)?
+        let mut ready = self.ready.lock().await;
+        loop {
+            let mut cell = ready.recv().await.ok_or_else(|| CellError::Died("the pool has stopped".into()))??;
+            // One that was killed while it waited costs no job.
+            if let Ok(None) = cell.child.try_wait() {
+                break Ok(cell);
+            }
+        }
     }
 }

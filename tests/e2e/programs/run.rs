@@ -7,6 +7,7 @@ use eider_sandbox::{
     Broker, BrokerError, Cell, CellCommand, CellError, FailKind, Finished, Image, ImageCache, Input, JobSpec, Usage,
     Variant,
 };
+use eider_tests::process;
 
 /// Bytes of one `read` or `write`, as `guest/wit/engine.wit` has it.
 const CALL_MAX: usize = 16 << 20;
@@ -221,40 +222,20 @@ struct Process {
 
 impl Process {
     fn look(&mut self) {
-        let mut found = children("/proc/thread-self/children");
-        // A cell with namespaces of its own is a child of the process that made them.
-        while let Some(pid) = found.pop() {
+        for pid in process::descendants_of_thread() {
             if !self.pids.contains(&pid) {
                 self.pids.push(pid);
             }
-            self.resident = self.resident.max(highest_resident(pid));
-            found.extend(children(&format!("/proc/{pid}/task/{pid}/children")));
+            self.resident = self.resident.max(process::memory(pid, "VmHWM"));
         }
     }
 
     /// Waits until there is none of them any more.
     async fn gone(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while let Some(pid) = self.pids.iter().find(|p| is_alive(**p)) {
+        while let Some(pid) = self.pids.iter().find(|p| process::is_alive(**p)) {
             assert!(Instant::now() < deadline, "process {pid} is still there");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
-}
-
-fn children(file: &str) -> Vec<u32> {
-    let list = std::fs::read_to_string(file).unwrap_or_default();
-    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
-/// Its memory is gone with the process; what is left until the runtime looks for it is its exit status.
-fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
-}
-
-fn highest_resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    kib.map_or(0, |n| n.parse::<u64>().unwrap() << 10)
 }

@@ -12,7 +12,7 @@ use eider_net::{Endpoint, Source, file_outboard};
 use eider_node::{CellRunner, EngineBinary, Work, run_local};
 use eider_protocol::{Dispatch, Identity, NodeId, OfferId, Outcome};
 use eider_sandbox::{Cell, CellCommand, ImageCache, Pool, Variant};
-use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, request_of, target_dir, tpch};
+use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, process, request_of, target_dir, tpch};
 
 /// Rounds of each query; the best counts.
 const ROUNDS: usize = 5;
@@ -100,7 +100,8 @@ async fn walls() -> Result<()> {
         starts.push(started.elapsed().as_secs_f64() * 1e3);
     }
     println!("a cell, from nothing to ready behind its walls: p50 {:.1} ms", median(starts));
-    let each = cells.iter().filter_map(|c| c.pid()).map(private_bytes).sum::<u64>() / cells.len() as u64;
+    let pids = cells.iter().filter_map(Cell::pid).flat_map(|outer| [vec![outer], process::descendants(outer)].concat());
+    let each = pids.map(process::private_memory).sum::<u64>() / cells.len() as u64;
     println!("a cell that waits, in memory of its own: {:.1} MB", each as f64 / 1e6);
     drop(cells);
     let bare = tempfile::tempdir()?;
@@ -135,18 +136,6 @@ async fn walls() -> Result<()> {
         f64::from(done) / started.elapsed().as_secs_f64()
     );
     Ok(())
-}
-
-/// Private resident bytes of a process and its children, of which a cell has one.
-fn private_bytes(pid: u32) -> u64 {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let pids = std::iter::once(pid).chain(children.split_whitespace().filter_map(|p| p.parse().ok()));
-    let private = |pid: u32| -> u64 {
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let lines = rollup.lines().filter(|l| l.starts_with("Private_"));
-        lines.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() * 1024
-    };
-    pids.map(private).sum()
 }
 
 async fn grid_against_local() -> Result<()> {

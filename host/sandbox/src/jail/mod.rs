@@ -42,6 +42,9 @@ impl Wall {
     /// All, in the order in which they go up.
     pub const ALL: [Self; 5] = [Self::Privileges, Self::Namespaces, Self::Rlimits, Self::Landlock, Self::Seccomp];
 
+    /// Those without which nothing runs unless a policy says otherwise: every machine can give them.
+    pub const REQUIRED: [Self; 3] = [Self::Privileges, Self::Rlimits, Self::Seccomp];
+
     const fn word(self) -> &'static str {
         match self {
             Self::Privileges => "privileges",
@@ -97,6 +100,8 @@ pub(crate) struct Terms {
     pub(crate) memory: u64,
     /// Run only when nothing else wants the processor.
     pub(crate) idle: bool,
+    /// Layers without which the cell ends.
+    pub(crate) require: Vec<Wall>,
     /// Layers to leave out: none but in tests.
     pub(crate) without: Vec<Wall>,
 }

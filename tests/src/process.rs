@@ -1,0 +1,60 @@
+//! What the kernel says of processes, for tests that look at workers and cells from outside.
+
+use std::fs;
+
+/// The processes that `pid` has started, and those that they have.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    below(children(pid))
+}
+
+/// As [`descendants`], of the calling thread alone.
+pub fn descendants_of_thread() -> Vec<u32> {
+    below(listed("/proc/thread-self/children"))
+}
+
+/// Whether it runs. Its memory is gone with the process; what may be left until its parent looks is its exit status.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// A size of the process in bytes, as `VmHWM` or `RssAnon` in its status; 0 of a process that is gone.
+pub fn memory(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}
+
+/// Resident bytes that the process shares with no other.
+pub fn private_memory(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let lines = rollup.lines().filter(|l| l.starts_with("Private_"));
+    lines.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() << 10
+}
+
+/// What its descriptors are open on.
+pub fn descriptors(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|e| Some(fs::read_link(e.path()).ok()?.to_string_lossy().into_owned())).collect()
+}
+
+fn below(mut front: Vec<u32>) -> Vec<u32> {
+    let mut found = vec![];
+    while let Some(pid) = front.pop() {
+        front.extend(children(pid));
+        found.push(pid);
+    }
+    found.retain(|pid| is_alive(*pid));
+    found
+}
+
+/// Each thread has children of its own.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.flat_map(|t| listed(&t.path().join("children").to_string_lossy())).collect()
+}
+
+fn listed(file: &str) -> Vec<u32> {
+    let list = fs::read_to_string(file).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
