@@ -9,6 +9,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod cache;
+mod driver;
 mod engine;
 mod inputs;
 mod key;
@@ -20,6 +21,7 @@ mod policy;
 mod record;
 mod requester;
 mod runner;
+mod serve;
 mod worker;
 
 pub use cache::{CacheError, InputCache};

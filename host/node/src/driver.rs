@@ -1,0 +1,359 @@
+//! One job of a requester: the core's actions carried out, and what peers say told to it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, Peer, PeerState};
+use eider_protocol::{Body, Dispatch, NodeId, Offer, OfferId, Outcome, Settle, Signed, Verify, query_hash};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::peer::{Command, Output, PeerTask, Said};
+use crate::record::{JobRecord, Moment, PeerRecord, ResetCodeWord, What, end_words, fate};
+use crate::requester::{JobRequest, Notice, RequestError, Shared, Sink, locked};
+use crate::serve::Grant;
+
+/// How long a finished job waits for the receipts of its Settles.
+const RECEIPTS: Duration = Duration::from_millis(300);
+
+/// One job under way.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    request: JobRequest,
+    offer: Signed<Offer>,
+    id: OfferId,
+    job: Job,
+    started: Instant,
+    output: Output,
+    notices: watch::Sender<Notice>,
+    commands: Vec<Option<mpsc::Sender<Command>>>,
+    peers: Vec<PeerRecord>,
+    nodes: Vec<Option<NodeId>>,
+    timeline: Vec<Moment>,
+    said_tx: mpsc::Sender<(Peer, Said)>,
+    tasks: JoinSet<()>,
+    awaiting_receipts: usize,
+    end: Option<End>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        request: JobRequest,
+        sink: Arc<Mutex<Box<dyn Sink>>>,
+        notices: watch::Sender<Notice>,
+    ) -> Result<Self, RequestError> {
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|_| RequestError::Random)?;
+        // Equal bids are taken in the order of candidates: another order each time, so that the load spreads.
+        let mut request = request;
+        request.candidates.sort_by_cached_key(|c| *blake3::keyed_hash(&nonce, c.address.as_bytes()).as_bytes());
+        let offer = Offer {
+            requester: shared.identity.node_id(),
+            query: query_hash(&request.sql),
+            class: request.class,
+            engine: request.engine,
+            profile: request.variant.profile().into(),
+            limits: request.limits,
+            inputs: request.inputs.summary(),
+            nonce,
+        };
+        let offer = Signed::sign(&shared.identity, offer);
+        let id = OfferId::from_bytes(*offer.body_hash().as_bytes());
+        let n = request.candidates.len();
+        let job = Job::new(request.plan, n, 0)?;
+        let peers = request.candidates.iter().map(|c| PeerRecord {
+            address: c.address.clone(),
+            node: c.node,
+            fate: String::new(),
+            at_fault: false,
+            commit: None,
+            signed_bid: None,
+            signed_commit: None,
+            signed_receipt: None,
+            input_bytes: 0,
+        });
+        let (said_tx, _) = mpsc::channel(1);
+        let peers = peers.collect();
+        let driver = Self {
+            output: Output { sink, verified: Arc::default() },
+            shared,
+            offer,
+            id,
+            job,
+            started: Instant::now(),
+            notices,
+            commands: (0..n).map(|_| None).collect(),
+            peers,
+            nodes: vec![None; n],
+            timeline: vec![],
+            said_tx,
+            tasks: JoinSet::new(),
+            awaiting_receipts: 0,
+            end: None,
+            request,
+        };
+        let size = driver.dispatch(NodeId::from_bytes([0; 32])).to_payload().len();
+        let max = eider_protocol::Kind::Dispatch.max_bytes();
+        if size > max { Err(RequestError::TooLarge(size, max)) } else { Ok(driver) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn note(&mut self, peer: Option<Peer>, what: What) {
+        self.timeline.push(Moment { ms: self.started.elapsed().as_secs_f64() * 1e3, peer, what });
+    }
+
+    fn dispatch(&self, worker: NodeId) -> Signed<Dispatch> {
+        let r = &self.request;
+        let message = Dispatch {
+            offer: self.id,
+            worker,
+            sql: r.sql.clone(),
+            inputs: r.inputs.entries(),
+            time_us: r.time_us,
+            seed: r.seed,
+        };
+        Signed::sign(&self.shared.identity, message)
+    }
+
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<JobRecord, RequestError> {
+        let (said_tx, mut said_rx) = mpsc::channel(256);
+        self.said_tx = said_tx;
+        self.dial();
+        let mut output_error = None;
+        loop {
+            while let Some(action) = self.job.poll_action() {
+                self.act(action).await;
+            }
+            if self.job.is_ended() {
+                break;
+            }
+            self.publish();
+            let due = self.started + Duration::from_millis(self.job.next_timeout().unwrap_or(u64::MAX / 4));
+            let event = tokio::select! {
+                Some((p, said)) = said_rx.recv() => match said {
+                    Said::Output(e) => {
+                        output_error = Some(e);
+                        Some(Event::Cancel)
+                    }
+                    said => self.hear(p, said),
+                },
+                () = tokio::time::sleep_until(due.into()) => Some(Event::Tick),
+                () = cancel.cancelled() => Some(Event::Cancel),
+            };
+            if let Some(event) = event {
+                let now = self.now_ms();
+                self.job.handle(now, event);
+            }
+        }
+        self.note(None, What::Done);
+        self.collect_receipts(&mut said_rx).await;
+        if let Some(e) = output_error {
+            return Err(RequestError::Output(e));
+        }
+        Ok(self.record())
+    }
+
+    fn dial(&mut self) {
+        for (p, candidate) in self.request.candidates.clone().into_iter().enumerate() {
+            let (shared, said) = (self.shared.clone(), self.said_tx.clone());
+            let (offer, output) = (self.id, self.output.clone());
+            let (commands_tx, commands_rx) = mpsc::channel(8);
+            self.commands[p] = Some(commands_tx);
+            self.tasks.spawn(async move {
+                match shared.connect(&candidate).await {
+                    Ok(connection) => {
+                        let _ = said.send((p, Said::Event(Event::Connected(p, connection.node())))).await;
+                        PeerTask { peer: p, offer, connection, said, output }.run(commands_rx).await;
+                    }
+                    Err(why) => {
+                        let _ = said.send((p, Said::Event(Event::Unreachable(p, why)))).await;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Notes what a peer said, and turns it into the core's event.
+    fn hear(&mut self, p: Peer, said: Said) -> Option<Event> {
+        match said {
+            Said::Event(event) => {
+                match &event {
+                    Event::Connected(p, node) => {
+                        self.nodes[*p] = Some(*node);
+                        self.peers[*p].node = Some(*node);
+                    }
+                    Event::DeliveryFailed(p, DeliveryFailure::WrongBytes) => self.note(Some(*p), What::WrongBytes),
+                    Event::Bytes(_) | Event::Delivered(_) if self.first(What::FirstByte).is_none() => {
+                        self.note(Some(p), What::FirstByte);
+                    }
+                    _ => {}
+                }
+                Some(event)
+            }
+            Said::Bid(bid) => {
+                self.note(Some(p), What::Bid);
+                self.peers[p].signed_bid = Some(hex::encode(bid.to_payload()));
+                Some(Event::Bid(p, bid.message().answer.clone()))
+            }
+            Said::Commit(commit) => {
+                self.note(Some(p), What::Commit);
+                self.peers[p].signed_commit = Some(hex::encode(commit.to_payload()));
+                self.peers[p].commit = Some(commit.message().outcome.clone());
+                Some(Event::Commit(p, commit.message().outcome.clone()))
+            }
+            Said::Receipt(receipt) => {
+                self.receipt(p, &receipt);
+                None
+            }
+            Said::Output(_) => None,
+        }
+    }
+
+    fn first(&self, what: What) -> Option<f64> {
+        self.timeline.iter().find(|m| m.what == what).map(|m| m.ms)
+    }
+
+    fn receipt(&mut self, p: Peer, receipt: &Signed<Settle>) {
+        if matches!(self.job.peers()[p], PeerState::Closed(Closed::Settled(v)) if v == receipt.message().verdict) {
+            self.peers[p].signed_receipt = Some(hex::encode(receipt.to_payload()));
+            self.awaiting_receipts = self.awaiting_receipts.saturating_sub(1);
+        }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Offer(p) => {
+                self.note(Some(p), What::Offer);
+                self.command(p, Command::Offer(Box::new(self.offer.clone()))).await;
+            }
+            Action::Dispatch(p) => {
+                let Some(node) = self.nodes[p] else { return };
+                let grant = Grant {
+                    inputs: self.request.inputs.clone(),
+                    served: AtomicU64::new(0),
+                    failed: self.said_tx.clone(),
+                };
+                locked(&self.shared.grants).insert((self.id, node), Arc::new(grant));
+                self.note(Some(p), What::Dispatch);
+                self.command(p, Command::Dispatch(Box::new(self.dispatch(node)))).await;
+            }
+            Action::Verify(p) => {
+                let Some(Outcome::Completed { root, length, .. }) = self.peers[p].commit.clone() else { return };
+                self.note(Some(p), What::Quorum);
+                let offset = self.output.verified.load(Ordering::Acquire);
+                let message = Box::new(self.sign(Verify { offer: self.id, root, offset }));
+                self.command(p, Command::Verify { message, root, length }).await;
+            }
+            Action::Settle(p, verdict, digest) => {
+                let Some(worker) = self.nodes[p] else { return };
+                self.awaiting_receipts += 1;
+                let settle = self.sign(Settle { offer: self.id, worker, verdict, digest });
+                self.command(p, Command::Settle(Box::new(settle))).await;
+            }
+            Action::Reset(p, code) => {
+                self.note(Some(p), What::Reset(ResetCodeWord(code)));
+                self.command(p, Command::Reset(code)).await;
+            }
+            Action::End(end) => self.end = Some(end),
+        }
+    }
+
+    fn sign<T: Body>(&self, message: T) -> Signed<T> {
+        Signed::sign(&self.shared.identity, message)
+    }
+
+    async fn command(&mut self, p: Peer, command: Command) {
+        if let Some(commands) = &self.commands[p] {
+            let _ = commands.send(command).await;
+        }
+    }
+
+    fn publish(&self) {
+        let count = |f: fn(&PeerState) -> bool| self.job.peers().iter().filter(|s| f(s)).count();
+        let delivering = self.job.peers().iter().position(|s| matches!(s, PeerState::ExpectResult { .. }));
+        let delivered = delivering.and_then(|p| match &self.peers[p].commit {
+            Some(Outcome::Completed { length, .. }) => Some((self.output.verified.load(Ordering::Acquire), *length)),
+            _ => None,
+        });
+        self.notices.send_replace(Notice {
+            bids: self.peers.iter().filter(|p| p.signed_bid.is_some()).count(),
+            running: count(|s| matches!(s, PeerState::ExpectCommit { .. })),
+            commits: self.peers.iter().filter(|p| p.signed_commit.is_some()).count(),
+            delivered,
+        });
+    }
+
+    /// Waits a little for the answers to Settles, then ends all tasks of the job.
+    async fn collect_receipts(&mut self, said: &mut mpsc::Receiver<(Peer, Said)>) {
+        let until = tokio::time::Instant::now() + RECEIPTS;
+        while self.awaiting_receipts > 0 {
+            match tokio::time::timeout_at(until, said.recv()).await {
+                Ok(Some((p, Said::Receipt(receipt)))) => self.receipt(p, &receipt),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        // Each task still sends the Reset that is in its queue, then ends; readers of settled streams are cut off.
+        self.commands.clear();
+        let _ =
+            tokio::time::timeout(Duration::from_millis(50), async { while self.tasks.join_next().await.is_some() {} })
+                .await;
+        self.tasks.abort_all();
+        let mut grants = locked(&self.shared.grants);
+        for (p, node) in self.nodes.iter().enumerate() {
+            if let Some(node) = node
+                && let Some(grant) = grants.remove(&(self.id, *node))
+            {
+                self.peers[p].input_bytes = grant.served.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn record(mut self) -> JobRecord {
+        for (p, state) in self.job.peers().iter().enumerate() {
+            (self.peers[p].fate, self.peers[p].at_fault) = fate(state);
+        }
+        let end = self.end.take().unwrap_or(End::Cancelled);
+        let nodes = |peers: &[Peer]| peers.iter().filter_map(|p| self.nodes[*p]).collect::<Vec<_>>();
+        let (word, reason) = end_words(&end, &self.request.plan);
+        let (outcome, agreed, deliverer) = match &end {
+            End::Verified { outcome, agreed, deliverer } => {
+                (Some(outcome.clone()), nodes(agreed), self.nodes[*deliverer])
+            }
+            End::JobFailed { kind, message, agreed } => {
+                (Some(Outcome::Failed { kind: *kind, message: message.clone() }), nodes(agreed), None)
+            }
+            _ => (None, vec![], None),
+        };
+        let split = self.job.split().into_iter().map(|(d, peers)| (d, nodes(&peers))).collect();
+        let r = self.request;
+        JobRecord {
+            job: self.id,
+            requester: self.shared.identity.node_id(),
+            engine: r.engine,
+            profile: r.variant.profile().into(),
+            class: r.class,
+            k: r.plan.k,
+            quorum: r.plan.quorum,
+            query: self.offer.message().query,
+            time_us: r.time_us,
+            seed: hex::encode(r.seed),
+            inputs: r.inputs.entries(),
+            end: word.into(),
+            reason,
+            digest: outcome.as_ref().map(Outcome::digest),
+            outcome,
+            agreed,
+            deliverer,
+            split,
+            peers: self.peers,
+            timeline: self.timeline,
+        }
+    }
+}
