@@ -45,8 +45,8 @@ impl Identity {
         self.public.node_id()
     }
 
-    /// Ed25519 signature over `message`.
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    /// Ed25519 signature over `message`. What is signed begins with a domain of its own, so that no signature serves elsewhere ([P-SIGN-2]).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
     }
 }
@@ -75,8 +75,8 @@ impl PublicKey {
     pub fn node_id(&self) -> NodeId {
         NodeId::from_bytes(*blake3::hash(&self.0).as_bytes())
     }
-    /// Strict verification: small-order keys and malleable signatures are refused.
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+    /// Whether `signature` is this key's over `message`. Strict: small-order keys and malleable signatures are refused.
+    pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         VerifyingKey::from_bytes(&self.0)
             .is_ok_and(|k| k.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok())
     }

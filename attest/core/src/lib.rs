@@ -1,0 +1,20 @@
+//! Evidence of hardware, and what it proves.
+//!
+//! A worker sends an [`Envelope`]: a vendor's bytes (a TPM quote, a TEE report) that are bound to one Offer, to its node key
+//! and to its sealing key. [`appraise`] says what that proves as an [`Appraisal`]. Everything here is a pure function: the
+//! time, the policy and all certificates are arguments, and nothing reads a clock, a file or the network. So an auditor
+//! gets, from the same bytes, the same verdict.
+
+mod appraisal;
+mod binding;
+mod envelope;
+mod policy;
+mod reason;
+
+pub use appraisal::{
+    Appraisal, Expected, Findings, Given, Issued, Status, TrustVector, Verifier, Window, appraise, verifier,
+};
+pub use binding::Binding;
+pub use envelope::{ENVELOPE_MAX, Envelope, EnvelopeError, EvidenceKind, Tier};
+pub use policy::{Accept, AttestPolicy, AttestPolicyError, Measurement, Pcr, Root};
+pub use reason::{Class, Code, Reason};
