@@ -2,7 +2,7 @@
 # make test   all tests
 # make check  formatting, lints, docs, dependency policy
 # make bench  ratios against native DuckDB and plain QUIC, in one run (PARTS=engine for one part of it)
-# make fuzz-smoke runs each fuzz target for ten seconds
+# make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
 # make engine builds the DuckDB engine from source and compares it with the committed one
 
 SHELL := /bin/bash
@@ -13,7 +13,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench fuzz-smoke engine clean
+.PHONY: all build demo test check bench fuzz fuzz-smoke engine clean
 
 all: build
 
@@ -56,13 +56,20 @@ $(PYDEPS)/.done: tests/requirements.txt
 FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
   -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions --cfg fuzzing
 FUZZ_SECONDS ?= 10
+# A target is a file in tests/fuzz/src/bin; its seeds and its regression cases are in tests/fuzz/corpus.
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/src/bin/*.rs)))
 fuzz-smoke: toolchain
+	@echo "fuzzing: some minutes to build the first time, then $(FUZZ_SECONDS) s for each of: $(FUZZ_TARGETS)"
 	@cd tests/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_TARGET_DIR=$(OUT)/fuzz $(CARGO) build --release --locked --quiet \
 	  --target $$(rustc -vV | sed -n 's/^host: //p')
-	@for t in $(OUT)/fuzz/*/release; do for k in offer bid dispatch commit verify settle progress fetch; do \
+	@for t in $(OUT)/fuzz/*/release; do for k in $(FUZZ_TARGETS); do \
 	  mkdir -p $(OUT)/fuzz/corpus/$$k; cp -n tests/fuzz/corpus/$$k/* $(OUT)/fuzz/corpus/$$k/ 2>/dev/null; \
-	  $$t/$$k -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(OUT)/fuzz/corpus/$$k 2>&1 | \
-	    sed -n "s/^stat::number_of_executed_units: */fuzz $$k: runs /p; /ERROR\|panicked/p"; [ $${PIPESTATUS[0]} = 0 ] || exit 1; done; done
+	  $$t/$$k -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 -artifact_prefix=$(OUT)/fuzz/$$k- -verbosity=0 \
+	    -print_final_stats=1 $(OUT)/fuzz/corpus/$$k 2>&1 | \
+	    sed -n "s/^stat::number_of_executed_units: */fuzz $$k: runs /p; /ERROR\|panicked\|Test unit/p"; [ $${PIPESTATUS[0]} = 0 ] || exit 1; done; done
+
+fuzz:
+	@$(MAKE) --no-print-directory fuzz-smoke FUZZ_SECONDS=1800
 
 engine: toolchain
 	@echo "building the engine from source: about 20 minutes on two cores"

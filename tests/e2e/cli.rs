@@ -65,6 +65,15 @@ fn a_result_leaves_in_every_form() {
     assert_eq!(schema.field(3).metadata()["duckdb.type"], "DECIMAL(21,1)");
     let empty = run(home.path(), &["run", "--format", "csv", "SELECT 1 AS one WHERE false"]);
     assert_eq!(text(&empty.stdout), "one\n");
+    let ends = "SELECT unnest(['infinity', '2020-02-29', NULL])::DATE AS d, '-infinity'::TIMESTAMP AS t";
+    for (format, says) in [
+        ("csv", "d,t\ninfinity,-infinity\n2020-02-29,-infinity\n,-infinity\n"),
+        ("json", "{\"d\":\"infinity\",\"t\":\"-infinity\"}\n"),
+        ("table", "| infinity   | -infinity |"),
+    ] {
+        let printed = text(&run(home.path(), &["run", "--format", format, ends]).stdout);
+        assert!(printed.contains(says), "{format}: {printed}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use eider_node::{Paths, PauseFile, WorkerPolicy};
-use eider_sandbox::{Wall, limits, probe_walls};
+use eider_sandbox::{CellGroup, Wall, limits, probe_walls};
 
 use crate::setup;
 
@@ -27,6 +27,10 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
                 println!("  {wall:<11} MISSING  {} ({need})", reason.map_or("not tried", String::as_str));
             }
         }
+    }
+    match CellGroup::create(4 << 30, 4) {
+        Ok(group) => println!("control group around all jobs: up, {}", group.holds()),
+        Err(why) => println!("control group around all jobs: none. {why}"),
     }
     let paths = Paths::from_env()?;
     println!("keys in {}, compiled engines in {}", paths.home.display(), paths.engines().display());

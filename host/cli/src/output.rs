@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -153,14 +153,14 @@ impl Form {
                 schema.get_or_insert_with(|| batch.schema());
                 let kept: usize = shown.iter().map(RecordBatch::num_rows).sum();
                 if kept < TABLE_ROWS {
-                    shown.push(batch.slice(0, batch.num_rows().min(TABLE_ROWS - kept)));
+                    shown.push(finite(&batch.slice(0, batch.num_rows().min(TABLE_ROWS - kept)))?);
                 }
                 *rows += batch.num_rows();
                 Ok(())
             }
             Self::Csv(None) => Ok(()),
-            Self::Csv(Some(writer)) => writer.write(&as_text(batch, |t| t.is_nested() || no_plain_form(t))?),
-            Self::Json(writer) => writer.write(&as_text(batch, no_plain_form)?),
+            Self::Csv(Some(writer)) => writer.write(&as_text(&finite(batch)?, |t| t.is_nested() || no_plain_form(t))?),
+            Self::Json(writer) => writer.write(&as_text(&finite(batch)?, no_plain_form)?),
             Self::Parquet { out, writer } => {
                 let batch = as_text(batch, no_plain_form)?;
                 parquet_writer(out, writer, batch.schema())?.write(&batch)?;
@@ -229,6 +229,38 @@ fn parquet_writer<'a>(
 /// Types that neither JSON nor Parquet can hold: they leave as text.
 fn no_plain_form(t: &DataType) -> bool {
     matches!(t, DataType::Interval(_) | DataType::Union(..) | DataType::Null)
+}
+
+/// The batch with columns of dates and timestamps as text where one of them is infinite, as DuckDB has it: the largest
+/// number and its negative, for which Arrow's printers have no word. What else they cannot print is out of their years.
+fn finite(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let options = FormatOptions::default();
+    let (mut fields, mut columns) = (vec![], vec![]);
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let largest = match field.data_type() {
+            DataType::Date32 => i64::from(i32::MAX),
+            DataType::Timestamp(..) => i64::MAX,
+            _ => 0,
+        };
+        let numbers = if largest == 0 { None } else { arrow::compute::cast(column, &DataType::Int64).ok() };
+        let numbers = numbers.as_ref().map(|n| n.as_primitive::<Int64Type>());
+        let Some(numbers) = numbers.filter(|n| n.iter().flatten().any(|v| v == largest || v == -largest)) else {
+            fields.push(field.as_ref().clone());
+            columns.push(column.clone());
+            continue;
+        };
+        let formatter = ArrayFormatter::try_new(column, &options)?;
+        let word = |(i, v): (usize, Option<i64>)| match v {
+            None => Ok(None),
+            Some(v) if v == largest => Ok(Some("infinity".into())),
+            Some(v) if v == -largest => Ok(Some("-infinity".into())),
+            Some(_) => formatter.value(i).try_to_string().map(Some),
+        };
+        let text: StringArray = numbers.iter().enumerate().map(word).collect::<Result<_, _>>()?;
+        fields.push(Field::new(field.name(), DataType::Utf8, true));
+        columns.push(Arc::new(text) as ArrayRef);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// The batch with the columns that `which` names turned into text.

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
+use eider_core::Donation;
 use eider_node::{CellRunner, EngineBinary, Paths, PauseFile, Worker, WorkerPolicy, WorkerSetup, watch_owner};
 use eider_protocol::DataClass;
-use eider_sandbox::{CONTRACT, CellCommand, Image, Pool, Variant, Wall, Walls, probe_walls};
+use eider_sandbox::{CONTRACT, CellCommand, CellGroup, Image, Pool, Variant, Wall, Walls, probe_walls};
 
 use crate::setup;
 
@@ -115,6 +116,9 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         memory: donation.memory.min(4 << 30),
         idle: true,
         require: policy.require.clone(),
+        group: CellGroup::create(donation.memory, cells_of(&donation, policy.metered))
+            .inspect_err(|e| tracing::debug!("no control group: {e}"))
+            .ok(),
         ..setup::cell_command()?
     };
     let walls = walls(&command).await?;
@@ -144,7 +148,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
     let running = Arc::new(AtomicUsize::new(0));
     let counted = running.clone();
     let closed = watch_owner(policy.presence(), PauseFile::of(&paths.home), move || counted.load(Ordering::Relaxed));
-    let ahead = usize::try_from(donation.jobs)?.min(4);
+    let ahead = usize::try_from(ahead(&donation))?;
     let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead));
     let setup = WorkerSetup {
         identity,
@@ -166,6 +170,9 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         names.join(", ")
     );
     eprintln!("jobs run in WebAssembly, in processes behind {}", list(walls.up.keys()));
+    if let Some(group) = &command.group {
+        eprintln!("a control group holds them together: {}", group.holds());
+    }
     if !walls.missing.is_empty() {
         eprintln!("this machine lacks {}: `eider doctor` says why", list(walls.missing.keys()));
     }
@@ -176,6 +183,16 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
     stop.cancelled().await;
     worker.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Cells that wait for jobs, of each image.
+fn ahead(donation: &Donation) -> u32 {
+    donation.jobs.min(4)
+}
+
+/// Cells that there may be at a time.
+fn cells_of(donation: &Donation, metered: bool) -> u64 {
+    u64::from(donation.jobs) + u64::from(ahead(donation)) * if metered { 2 } else { 1 }
 }
 
 fn list<'a>(walls: impl Iterator<Item = &'a Wall>) -> String {

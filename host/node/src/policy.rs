@@ -92,7 +92,15 @@ impl WorkerPolicy {
     /// [`PolicyError`].
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let text = std::fs::read_to_string(path).map_err(|e| PolicyError::Io(path.to_owned(), e))?;
-        toml::from_str(&text).map_err(|e| PolicyError::Parse(path.to_owned(), Box::new(e)))
+        Self::parse(&text).map_err(|e| PolicyError::Parse(path.to_owned(), Box::new(e)))
+    }
+
+    /// Reads a policy's text.
+    ///
+    /// # Errors
+    /// What is wrong in it, with line and column.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
     }
 
     /// When jobs may run.

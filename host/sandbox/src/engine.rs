@@ -77,7 +77,7 @@ impl Host {
         Ok(())
     }
 
-    fn list(&self) -> Vec<eider::engine::inputs::Input> {
+    pub(crate) fn list(&self) -> Vec<eider::engine::inputs::Input> {
         let input = |i: &wire::Input| eider::engine::inputs::Input {
             table: i.table.clone(),
             file: i.file.clone(),
@@ -87,7 +87,7 @@ impl Host {
         self.inputs().iter().map(input).collect()
     }
 
-    fn read(&mut self, index: u32, offset: u64, len: u32) -> Result<&'static [u8]> {
+    pub(crate) fn read(&mut self, index: u32, offset: u64, len: u32) -> Result<&'static [u8]> {
         let Some(input) = self.inputs().get(index as usize) else { bail!("there is no input {index}") };
         let end = offset.checked_add(u64::from(len));
         if len as usize > limits::CALL_BYTES || end.is_none_or(|e| e > input.size) {

@@ -71,7 +71,7 @@ pub enum ImageError {
     #[error("the engine has {0} bytes, at most {max} are compiled", max = limits::COMPONENT_BYTES)]
     TooLarge(usize),
     /// The compiler was ended.
-    #[error("the engine did not compile within {0} s, the limit of this program")]
+    #[error("the engine did not compile within {0} s, the limit for its size")]
     CompileTime(u64),
     /// The bytes are not those that were asked for.
     #[error("the engine's bytes have BLAKE3 {actual}, expected {expected}")]
@@ -230,7 +230,8 @@ fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<
         }
         String::from_utf8_lossy(&said).trim().to_string()
     });
-    let deadline = Instant::now() + Duration::from_secs(limits::COMPILE_SECONDS);
+    let seconds = limits::COMPILE_SECONDS + (component.len() as u64 >> 20) * limits::COMPILE_SECONDS_PER_MIB;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
@@ -238,7 +239,7 @@ fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(ImageError::CompileTime(limits::COMPILE_SECONDS));
+            return Err(ImageError::CompileTime(seconds));
         }
         std::thread::sleep(Duration::from_millis(20));
     };

@@ -7,6 +7,9 @@
 
 mod cell;
 mod engine;
+#[cfg(fuzzing)]
+pub mod fuzz;
+mod group;
 mod image;
 mod inspect;
 mod jail;
@@ -18,6 +21,7 @@ mod wire;
 
 pub use cell::{CellExit, CellOptions, CellTask, run_cell, run_cell_opened};
 pub use engine::Host;
+pub use group::CellGroup;
 pub use image::{Image, ImageCache, ImageError};
 pub use inspect::{CONTRACT, Import, InspectError, Inspection, inspect};
 pub use jail::{Wall, Walls};

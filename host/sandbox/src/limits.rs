@@ -39,8 +39,10 @@ pub const COMPONENT_BYTES: usize = 512 << 20;
 pub const NESTING: usize = 16;
 /// Largest compiled image, bytes: DuckDB's has 200 to 250 MB.
 pub const IMAGE_BYTES: u64 = 2 << 30;
-/// Wall clock of a compilation, seconds: DuckDB takes 40 on two cores of a server.
-pub const COMPILE_SECONDS: u64 = 900;
+/// Wall clock of a compilation, seconds, of a small engine: one function of 130 KB can take a minute.
+pub const COMPILE_SECONDS: u64 = 120;
+/// Seconds more for each MiB of the component: DuckDB takes one on two cores of a server, and has 15.
+pub const COMPILE_SECONDS_PER_MIB: u64 = 15;
 /// Private memory of a compilation, bytes: DuckDB takes 2 to 3 GB.
 pub const COMPILE_MEMORY: u64 = 8 << 30;
 
@@ -76,6 +78,7 @@ pub fn all() -> Vec<Limit> {
         limit("component nesting", NESTING as u64, "levels", "the engine is refused"),
         limit("compiled image", IMAGE_BYTES, "bytes", "the engine is refused"),
         limit("compile time", COMPILE_SECONDS, "seconds", "the engine is refused"),
+        limit("compile time of each MiB", COMPILE_SECONDS_PER_MIB, "seconds", "the engine is refused"),
         limit("compile memory", COMPILE_MEMORY, "bytes", "the engine is refused"),
     ]
 }

@@ -16,11 +16,11 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::Image;
 use crate::cell::{CellOptions, CellTask, IMAGE_FD};
 use crate::jail::{Wall, Walls};
 use crate::limits;
 use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
+use crate::{CellGroup, Image};
 
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,12 +41,14 @@ pub struct CellCommand {
     pub idle: bool,
     /// Layers of the jail without which no cell runs.
     pub require: Vec<Wall>,
+    /// The control group that all of them are in, if there is one.
+    pub group: Option<CellGroup>,
 }
 
 impl CellCommand {
     /// Cells of `program` with the default walls, at ordinary priority.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), memory: 4 << 30, idle: false, require: Wall::REQUIRED.to_vec() }
+        Self { program: program.into(), memory: 4 << 30, idle: false, require: Wall::REQUIRED.to_vec(), group: None }
     }
 
     /// The arguments of a cell for `task`.
@@ -155,6 +157,7 @@ impl Cell {
         Self::start(command, CellTask::Run(image.variant), file.into()).await
     }
 
+    #[expect(unsafe_code, reason = "entering a control group before exec")]
     async fn start(command: &CellCommand, task: CellTask, passed: OwnedFd) -> Result<Self, CellError> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(CellError::Spawn)?;
         ours.set_nonblocking(true).map_err(CellError::Spawn)?;
@@ -170,6 +173,10 @@ impl Cell {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let passed = vec![FdMapping { parent_fd: passed, child_fd: IMAGE_FD }];
+        if let Some(group) = command.group.clone() {
+            // SAFETY: between fork and exec it does nothing but write to an open descriptor.
+            unsafe { process.pre_exec(move || group.enter()) };
+        }
         process.as_std_mut().fd_mappings(passed).map_err(|e| CellError::Spawn(std::io::Error::other(e)))?;
         let child = process.spawn().map_err(CellError::Spawn)?;
         // It holds the cell's end of the socket, whose closing is how we learn that the cell ended.
