@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -36,6 +37,8 @@ pub(crate) enum OutputFormat {
 pub(crate) struct Output {
     form: Form,
     decoder: StreamDecoder,
+    /// It could not be read, and what follows cannot either.
+    broken: bool,
     file: Option<(PathBuf, PathBuf)>,
 }
 
@@ -102,26 +105,41 @@ impl Output {
             ),
             OutputFormat::Parquet => Form::Parquet { out: Some(out), writer: None },
         };
-        Ok(Self { form, decoder: StreamDecoder::new(), file })
+        Ok(Self { form, decoder: StreamDecoder::new(), broken: false, file })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Form::Arrow(out) = &mut self.form {
             return out.write(bytes);
         }
-        let mut buffer = Buffer::from(bytes.to_vec());
-        while !buffer.is_empty() {
-            if let Some(batch) = self.decoder.decode(&mut buffer).map_err(of_arrow)? {
-                self.form.batch(&batch).map_err(of_arrow)?;
-            }
+        if self.broken {
+            return Err(no_arrow());
         }
-        Ok(bytes.len())
+        // What a quorum of liars has agreed on need not be Arrow, and Arrow's reader panics on some of what is not.
+        self.broken = true;
+        let (decoder, form) = (&mut self.decoder, &mut self.form);
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            let mut buffer = Buffer::from(bytes.to_vec());
+            while !buffer.is_empty() {
+                if let Some(batch) = decoder.decode(&mut buffer).map_err(of_arrow)? {
+                    form.batch(&batch).map_err(of_arrow)?;
+                }
+            }
+            Ok(bytes.len())
+        }));
+        let written = decoded.unwrap_or_else(|_| Err(no_arrow()))?;
+        self.broken = false;
+        Ok(written)
     }
 
     /// Ends the form and puts the file in its place.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        let schema = self.decoder.schema();
-        self.form.finish(schema).context("the result cannot be written")?;
+        if self.broken {
+            return Err(no_arrow().into());
+        }
+        let (schema, form) = (self.decoder.schema(), &mut self.form);
+        let finished = catch_unwind(AssertUnwindSafe(|| form.finish(schema)));
+        finished.unwrap_or_else(|_| Err(no_arrow().into())).context("the result cannot be written")?;
         if let Some((part, path)) = self.file.take() {
             std::fs::rename(&part, &path).with_context(|| format!("output {}", path.display()))?;
         }
@@ -135,6 +153,10 @@ impl Drop for Output {
             let _ = std::fs::remove_file(part);
         }
     }
+}
+
+fn no_arrow() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the result that the workers agreed on is no Arrow IPC stream")
 }
 
 /// Keeps the kind of an I/O error: a closed pipe is no failure.

@@ -40,7 +40,7 @@ kinds! {
     /// Requester to candidate.
     Offer = 1, "offer", 8 << 10;
     /// Worker to requester; leaves room for evidence.
-    Bid = 2, "bid", 64 << 10;
+    Bid = 2, "bid", 320 << 10;
     /// Requester to chosen worker: SQL and manifest.
     Dispatch = 3, "dispatch", 4 << 20;
     /// Worker to requester, before any byte of the result; an error message of DuckDB fits.
@@ -53,6 +53,10 @@ kinds! {
     Progress = 7, "progress", 256;
     /// Worker to requester, on a stream of its own: part of an input.
     Fetch = 8, "fetch", 512;
+    /// Requester to a worker whose TPM has still to show that two keys are its own.
+    Challenge = 9, "challenge", 4 << 10;
+    /// Its answer.
+    Response = 10, "response", 512;
 }
 
 /// Why a frame cannot be.

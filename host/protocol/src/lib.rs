@@ -9,17 +9,19 @@ mod id;
 mod identity;
 mod message;
 mod reset;
+mod seal;
 
 pub use envelope::{Signed, Unverified};
 pub use frame::{FrameError, FrameHeader, HEADER_BYTES, Kind, encode_frame};
 pub use id::{Hash, NodeId, OfferId, ParseIdError};
 pub use identity::{Identity, PublicKey};
 pub use message::{
-    Accept, Bid, Body, Commit, DataClass, Decline, DeclineReason, Dispatch, FailureKind, Fetch, Format, InputEntry,
-    InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Settle, Stage, Verdict, Verify,
-    manifest_check, query_hash,
+    Accept, Bid, Body, Challenge, Commit, DataClass, Decline, DeclineReason, Demand, Dispatch, FailureKind, Fetch,
+    Format, InputEntry, InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Response, Settle,
+    Stage, Task, Verdict, Verify, manifest_check, query_hash,
 };
 pub use reset::{Fault, ResetCode};
+pub use seal::{SealError, SealingKey};
 
 /// ALPN of the job plane and first word of every signing domain.
 pub const ALPN: &str = "eider/1";

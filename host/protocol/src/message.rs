@@ -79,6 +79,16 @@ pub struct InputsSummary {
     pub bytes: u64,
 }
 
+/// What evidence a requester wants of its workers' hardware.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Demand {
+    /// BLAKE3 of the policy that it will be appraised under; part of what evidence is bound to.
+    pub policy: Hash,
+    /// Evidence that was made for an earlier offer of this requester will not do.
+    pub fresh: bool,
+}
+
 /// Requester to candidates: what is wanted, without the query or the data.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +107,8 @@ pub struct Offer {
     pub limits: Limits,
     /// Its inputs.
     pub inputs: InputsSummary,
+    /// Evidence that a Bid must carry, if any ([P-ATTEST-1]).
+    pub attest: Option<Demand>,
     /// Makes the job's id unique, and what evidence is bound to.
     #[serde(with = "serde_bytes")]
     pub nonce: [u8; 32],
@@ -152,6 +164,36 @@ pub struct Bid {
     pub offer: OfferId,
     /// Yes or no.
     pub answer: Result<Accept, Decline>,
+    /// X25519 key that a Dispatch is to be sealed to ([P-SEAL-1]).
+    #[serde(with = "serde_bytes")]
+    pub sealing: [u8; 32],
+    /// An envelope of evidence, if one was wanted and there is one ([P-ATTEST-1]).
+    pub evidence: Option<serde_bytes::ByteBuf>,
+}
+
+/// Requester to a worker with a TPM: a credential that only the TPM with both of its keys can open ([P-ATTEST-2]).
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// The job.
+    pub offer: OfferId,
+    /// TPM2B_ID_OBJECT.
+    #[serde(with = "serde_bytes")]
+    pub credential: Vec<u8>,
+    /// TPM2B_ENCRYPTED_SECRET.
+    #[serde(with = "serde_bytes")]
+    pub secret: Vec<u8>,
+}
+
+/// The answer to a [`Challenge`].
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// The job.
+    pub offer: OfferId,
+    /// What was in the credential.
+    #[serde(with = "serde_bytes")]
+    pub secret: Vec<u8>,
 }
 
 /// File format of an input.
@@ -252,7 +294,7 @@ pub fn manifest_check(entries: &[InputEntry]) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// Requester to chosen worker: all that, with the engine, decides the result.
+/// Requester to chosen worker: the task, sealed to the key in its Bid ([P-SEAL-1]).
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Dispatch {
@@ -260,6 +302,18 @@ pub struct Dispatch {
     pub offer: OfferId,
     /// The one worker that this copy is for ([P-DISPATCH-1]).
     pub worker: NodeId,
+    /// Encapsulated key (RFC 9180).
+    #[serde(with = "serde_bytes")]
+    pub enc: [u8; 32],
+    /// A [`Task`], as ciphertext.
+    #[serde(with = "serde_bytes")]
+    pub sealed: Vec<u8>,
+}
+
+/// All that, with the engine, decides the result.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
     /// The query; its hash must be the Offer's.
     pub sql: String,
     /// Its inputs.
@@ -480,4 +534,4 @@ impl Fetch {
 macro_rules! signed {
     ($($name:ident),*) => { $(impl Body for $name { const KIND: Kind = Kind::$name; })* };
 }
-signed!(Offer, Bid, Dispatch, Commit, Verify, Settle);
+signed!(Offer, Bid, Dispatch, Commit, Verify, Settle, Challenge, Response);

@@ -25,6 +25,7 @@ fn offer() -> Offer {
         profile: "p1-plain".into(),
         limits: Limits { memory: 1 << 30, result: 1 << 20, run_ms: 60_000, fuel: None },
         inputs: InputsSummary { count: 1, bytes: 1000 },
+        attest: Some(Demand { policy: hash(8), fresh: true }),
         nonce: [7; 32],
     }
 }
@@ -34,7 +35,7 @@ fn outcome() -> Outcome {
     Outcome::Completed { root: hash(2), length: 400, rows: 1, metering }
 }
 
-fn dispatch() -> Dispatch {
+fn task() -> Task {
     let entry = InputEntry {
         table: "t".into(),
         file: "t/a.parquet".into(),
@@ -42,14 +43,11 @@ fn dispatch() -> Dispatch {
         size: 1000,
         hash: hash(3),
     };
-    Dispatch {
-        offer: job(),
-        worker: identity().node_id(),
-        sql: "SELECT 1".into(),
-        inputs: vec![entry],
-        time_us: 1_700_000_000_000_000,
-        seed: [5; 32],
-    }
+    Task { sql: "SELECT 1".into(), inputs: vec![entry], time_us: 1_700_000_000_000_000, seed: [5; 32] }
+}
+
+fn bid(answer: Result<Accept, Decline>) -> Bid {
+    Bid { offer: job(), answer, sealing: [6; 32], evidence: Some(serde_bytes::ByteBuf::from(b"evidence")) }
 }
 
 /// Kind and payload of one of each.
@@ -61,13 +59,15 @@ fn samples() -> Vec<(Kind, Vec<u8>)> {
     let accept = Accept { eta_ms: 5, price: 0, free_memory: 1 << 30, free_jobs: 2 };
     vec![
         signed(&id, offer()),
-        signed(&id, Bid { offer: job(), answer: Ok(accept) }),
-        signed(&id, dispatch()),
+        signed(&id, bid(Ok(accept))),
+        signed(&id, Dispatch { offer: job(), worker: id.node_id(), enc: [3; 32], sealed: b"ciphertext".to_vec() }),
         signed(&id, Commit { offer: job(), outcome: outcome() }),
         signed(&id, Verify { offer: job(), root: hash(2), offset: 16384 }),
         signed(&id, Settle { offer: job(), worker: id.node_id(), verdict: Verdict::Delivered, digest: hash(4) }),
         (Kind::Progress, Progress { stage: Stage::Running, done: 5000, bytes_read: 77 }.to_payload()),
         (Kind::Fetch, Fetch { offer: job(), index: 0, start: 0, end: 1000 }.to_payload()),
+        signed(&id, Challenge { offer: job(), credential: vec![1; 60], secret: vec![2; 256] }),
+        signed(&id, Response { offer: job(), secret: vec![3; 32] }),
     ]
 }
 
@@ -82,6 +82,8 @@ fn decode(kind: Kind, payload: &[u8], signer: NodeId) -> Result<(), DecodeError>
         Kind::Settle => Signed::<Settle>::open(payload, signer).map(drop),
         Kind::Progress => Progress::decode(payload).map(drop),
         Kind::Fetch => Fetch::decode(payload).map(drop),
+        Kind::Challenge => Signed::<Challenge>::open(payload, signer).map(drop),
+        Kind::Response => Signed::<Response>::open(payload, signer).map(drop),
     }
 }
 
@@ -122,6 +124,21 @@ fn a_signature_for_one_kind_is_none_for_another() {
 }
 
 #[test]
+fn a_sealed_task_is_for_one_key_worker_job_and_evidence() {
+    let (key, other) = (SealingKey::generate().unwrap(), SealingKey::generate().unwrap());
+    let node = identity().node_id();
+    let sealed = task().seal(job(), node, key.public(), Some(hash(1))).unwrap();
+    assert_eq!(key.open(&sealed, Some(hash(1))), Ok(task()));
+    assert!(other.open(&sealed, Some(hash(1))).is_err() && key.open(&sealed, None).is_err());
+    assert!(key.open(&sealed, Some(hash(2))).is_err());
+    let moved = Dispatch { offer: OfferId::from_bytes([1; 32]), ..sealed.clone() };
+    assert!(key.open(&moved, Some(hash(1))).is_err());
+    let moved = Dispatch { worker: NodeId::from_bytes([1; 32]), ..sealed };
+    assert!(key.open(&moved, Some(hash(1))).is_err());
+    assert_eq!(task().seal(job(), node, [0; 32], None), Err(SealError));
+}
+
+#[test]
 fn header_bounds_a_payload_before_it_is_read() {
     for kind in Kind::ALL {
         let header = |n: u32| [&[*kind as u8][..], &n.to_be_bytes()].concat().try_into().unwrap();
@@ -143,7 +160,7 @@ fn reset_codes_come_back_from_the_wire() {
 #[test]
 fn manifests_with_bad_names_are_refused() {
     let entry =
-        |table: &str, file: &str| InputEntry { table: table.into(), file: file.into(), ..dispatch().inputs[0].clone() };
+        |table: &str, file: &str| InputEntry { table: table.into(), file: file.into(), ..task().inputs[0].clone() };
     assert_eq!(manifest_check(&[entry("a", "a/x"), entry("a", "a/y")]), Ok(()));
     assert!(matches!(manifest_check(&[entry("1a", "1a/x")]), Err(ManifestError::TableName(_))));
     assert!(matches!(manifest_check(&[entry("a\"", "a\"/x")]), Err(ManifestError::TableName(_))));
@@ -183,9 +200,13 @@ proptest! {
         time_us in any::<i64>(), price in any::<u64>(), detail in ".{0,100}", done in any::<u32>(),
     ) {
         round_trip(Offer { nonce, query: h, inputs: InputsSummary { count: done, bytes }, ..offer() });
-        round_trip(Bid { offer: job(), answer: Ok(Accept { eta_ms: bytes, price, free_memory: bytes, free_jobs: done }) });
-        round_trip(Bid { offer: job(), answer: Err(Decline { reason: DeclineReason::Busy, detail }) });
-        round_trip(Dispatch { sql, time_us, seed: nonce, ..dispatch() });
+        round_trip(bid(Ok(Accept { eta_ms: bytes, price, free_memory: bytes, free_jobs: done })));
+        round_trip(bid(Err(Decline { reason: DeclineReason::Busy, detail })));
+        let key = SealingKey::generate().unwrap();
+        let task = Task { sql, time_us, seed: nonce, ..task() };
+        let sealed = task.seal(job(), identity().node_id(), key.public(), Some(h)).unwrap();
+        round_trip(sealed.clone());
+        prop_assert_eq!(key.open(&sealed, Some(h)).unwrap(), task);
         prop_assert_eq!(outcome.digest(), outcome.clone().digest());
         round_trip(Commit { offer: job(), outcome });
         round_trip(Verify { offer: job(), root: h, offset: bytes });
@@ -197,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_refused_without_a_panic(kind in 0usize..8, noise in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn noise_is_refused_without_a_panic(kind in 0..Kind::ALL.len(), noise in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode(Kind::ALL[kind], &noise, identity().node_id());
     }
 }
