@@ -7,6 +7,8 @@
 
 mod appraisal;
 mod binding;
+pub mod chain;
+mod crl;
 mod envelope;
 mod policy;
 mod reason;
@@ -15,6 +17,7 @@ pub use appraisal::{
     Appraisal, Expected, Findings, Given, Issued, Status, TrustVector, Verifier, Window, appraise, verifier,
 };
 pub use binding::Binding;
+pub use chain::Chain;
 pub use envelope::{ENVELOPE_MAX, Envelope, EnvelopeError, EvidenceKind, Tier};
 pub use policy::{Accept, AttestPolicy, AttestPolicyError, Measurement, Pcr, Root};
 pub use reason::{Class, Code, Reason};
