@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eider_protocol::{Hash, NodeId, OfferId};
 use serde::{Deserialize, Serialize};
 
+use crate::snp::SevSnp;
 use crate::{AttestPolicy, Binding, Class, Code, Envelope, EnvelopeError, EvidenceKind, Reason, Tier};
 
 /// What is known of one property, in the words of AR4SI (draft-ietf-rats-ar4si).
@@ -159,7 +160,7 @@ pub trait Verifier: Sync {
 pub fn verifier(kind: EvidenceKind) -> Option<&'static dyn Verifier> {
     match kind {
         EvidenceKind::Tpm2 => None,
-        EvidenceKind::SevSnp => None,
+        EvidenceKind::SevSnp => Some(&SevSnp),
         EvidenceKind::Tdx => None,
         EvidenceKind::Nitro => None,
         EvidenceKind::Development => None,

@@ -12,6 +12,8 @@ mod crl;
 mod envelope;
 mod policy;
 mod reason;
+pub mod snp;
+mod tee;
 
 pub use appraisal::{
     Appraisal, Expected, Findings, Given, Issued, Status, TrustVector, Verifier, Window, appraise, verifier,

@@ -1,9 +1,11 @@
 //! Genuine vendor evidence, which is not part of this repository.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use eider_attest::{Code, Findings, Reason, Root};
+use eider_attest::{AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, Reason, Root};
+use eider_protocol::{Hash, NodeId, OfferId};
 
 /// The folder of genuine vectors; without it, a test says that it was skipped.
 pub(crate) fn vectors(kind: &str) -> Option<PathBuf> {
@@ -69,4 +71,46 @@ pub(crate) fn codes(verdict: &Result<(), Reason>, findings: &Findings) -> Vec<Co
     codes.sort_unstable();
     codes.dedup();
     codes
+}
+
+/// A policy for one kind of evidence; `lines` go into its section.
+pub(crate) fn policy(kind: EvidenceKind, root: &[u8], lines: &str) -> AttestPolicy {
+    let sha256 = hex::encode(sha256(root));
+    let text = format!(
+        "name = \"test\"\nclass = \"sensitive\"\nminimum = \"L2\"\n[{kind}]\nroots = [{{ name = \"root\", sha256 = \"{sha256}\", \
+         from = \"the test\" }}]\n{lines}\n"
+    );
+    AttestPolicy::parse(text.as_bytes()).unwrap()
+}
+
+/// An envelope around a vendor's bytes.
+pub(crate) fn envelope(kind: EvidenceKind, evidence: Vec<u8>, endorsements: Vec<Vec<u8>>) -> Envelope {
+    let endorsements = endorsements.into_iter().map(serde_bytes::ByteBuf::from).collect();
+    let offer = OfferId::from_bytes([3; 32]);
+    Envelope { v: 1, kind, evidence, log: None, endorsements, offer, nonce: [1; 32], sealing: [2; 32] }
+}
+
+/// A binding that no genuine evidence was made for.
+pub(crate) fn binding(kind: EvidenceKind, policy: &AttestPolicy) -> Binding {
+    Binding {
+        kind,
+        nonce: [1; 32],
+        requester: NodeId::from_bytes([4; 32]),
+        offer: OfferId::from_bytes([3; 32]),
+        node: NodeId::from_bytes([5; 32]),
+        sealing: [2; 32],
+        engine: Hash::from_bytes([6; 32]),
+        policy: policy.hash(),
+    }
+}
+
+/// Nothing that was seen before.
+pub(crate) static NOTHING_SEEN: BTreeMap<String, u64> = BTreeMap::new();
+/// No TPM that was shown before.
+pub(crate) static NONE_ACTIVATED: BTreeSet<String> = BTreeSet::new();
+
+/// What a verifier is given.
+pub(crate) fn given<'a>(envelope: &'a Envelope, policy: &'a AttestPolicy, now: i64) -> Given<'a> {
+    let binding = binding(envelope.kind, policy);
+    Given { envelope, binding, now, policy, seen: &NOTHING_SEEN, activated: &NONE_ACTIVATED }
 }

@@ -1,0 +1,48 @@
+//! What the verifiers of reports and documents of TEEs have in common.
+
+use std::collections::BTreeSet;
+
+use crate::{Accept, Code, EvidenceKind, Findings, Given, Reason, Status, TrustVector};
+
+/// What the policy wants of this kind.
+pub(crate) fn accept<'a>(given: &Given<'a>, kind: EvidenceKind) -> Result<&'a Accept, Reason> {
+    let none = || Reason::new(Code::KindNotAccepted, format!("the policy has no section for {kind}"));
+    given.policy.accept(kind).ok_or_else(none)
+}
+
+/// Holds registers against the policy's reference values: each register that it names must have one of its values, and it must
+/// name one.
+pub(crate) fn measured(accept: &Accept, registers: &[(String, &[u8])], findings: &mut Findings) {
+    if accept.any_measurement {
+        return;
+    }
+    let named: BTreeSet<&str> = accept.measurements.iter().map(|m| m.register.as_str()).collect();
+    if named.is_empty() {
+        findings.reason(Code::MeasurementUnknown, "the policy names no measurement");
+    }
+    for register in named {
+        let Some((_, value)) = registers.iter().find(|(name, _)| name == register) else {
+            findings.reason(Code::MeasurementUnknown, format!("the evidence has no register {register}"));
+            continue;
+        };
+        if !accept.measurements.iter().any(|m| m.register == register && m.value == *value) {
+            let detail = format!("{register} is {}, which the policy does not name", hex::encode(value));
+            findings.reason(Code::MeasurementUnknown, detail);
+        }
+    }
+}
+
+/// Sets the trust vector: what the evidence speaks of, less what the reasons say.
+pub(crate) fn judge(findings: &mut Findings, spoken_of: TrustVector, verdict: &Result<(), Reason>) {
+    let mut vector = if verdict.is_ok() { spoken_of } else { TrustVector::default() };
+    for reason in findings.reasons.iter().chain(verdict.as_ref().err()) {
+        match reason.code {
+            Code::KindNotAccepted => {}
+            Code::DebugEnabled | Code::VmplTooHigh => vector.configuration = Status::Contraindicated,
+            Code::MeasurementUnknown => vector.executables = Status::Warning,
+            Code::TcbTooOld => vector.hardware = Status::Contraindicated,
+            _ => vector.instance_identity = Status::Contraindicated,
+        }
+    }
+    findings.vector = vector;
+}
