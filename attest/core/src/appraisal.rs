@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eider_protocol::{Hash, NodeId, OfferId};
 use serde::{Deserialize, Serialize};
 
+use crate::nitro::Nitro;
 use crate::snp::SevSnp;
 use crate::{AttestPolicy, Binding, Class, Code, Envelope, EnvelopeError, EvidenceKind, Reason, Tier};
 
@@ -162,7 +163,7 @@ pub fn verifier(kind: EvidenceKind) -> Option<&'static dyn Verifier> {
         EvidenceKind::Tpm2 => None,
         EvidenceKind::SevSnp => Some(&SevSnp),
         EvidenceKind::Tdx => None,
-        EvidenceKind::Nitro => None,
+        EvidenceKind::Nitro => Some(&Nitro),
         EvidenceKind::Development => None,
     }
 }

@@ -10,6 +10,7 @@ mod binding;
 pub mod chain;
 mod crl;
 mod envelope;
+pub mod nitro;
 mod policy;
 mod reason;
 pub mod snp;
