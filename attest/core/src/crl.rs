@@ -83,7 +83,7 @@ pub(crate) fn check(given: &Lists<'_, '_>, findings: &mut Findings) {
             findings.reason(Code::CollateralRollback, detail);
         }
         let noted = findings.collateral.entry(key.into()).or_default();
-        *noted = number.max(*noted);
+        *noted = number.max(*noted).max(before);
     }
     for (depth, certificate) in given.path.iter().enumerate() {
         if believed.iter().any(|signed| revokes(signed, certificate)) {

@@ -1,0 +1,257 @@
+//! What genuine evidence cannot show: certificates of other chips, revoked ones, and evidence for our own bindings.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/lab.rs"]
+mod lab;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{codes, envelope, given, policy};
+use eider_attest::{
+    Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Findings, Issued, Status, Tier, appraise,
+    snp,
+};
+use eider_protocol::{Hash, Identity, NodeId, OfferId};
+use lab::{INTERMEDIATE, Lab, Leaf, NOW};
+
+const ANY: &str = "any_measurement = true";
+const CHIP: [u8; 64] = [0xc1; 64];
+/// Boot loader 4, TEE 1, SNP 20, microcode 200.
+const TCB: [u8; 8] = [4, 1, 0, 0, 0, 0, 20, 200];
+/// FMC 1, boot loader 4, TEE 2, SNP 20, microcode 200.
+const TURIN_TCB: [u8; 8] = [1, 4, 2, 20, 0, 0, 0, 200];
+/// Bits of the report's flags that say VLEK.
+const BY_VLEK: &[u8] = &[0x04];
+
+fn number(n: u8) -> Vec<u8> {
+    if n < 128 { vec![2, 1, n] } else { vec![2, 2, 0, n] }
+}
+
+/// Extensions for the security versions.
+fn versions(boot_loader: u8, tee: u8, snp: u8, microcode: u8) -> Vec<(&'static [u64], Vec<u8>)> {
+    vec![(&[3, 1], number(boot_loader)), (&[3, 2], number(tee)), (&[3, 3], number(snp)), (&[3, 8], number(microcode))]
+}
+
+fn vcek(lab: &Lab, chip: &[u8]) -> Leaf {
+    lab.leaf(&[versions(4, 1, 20, 200), vec![(&[4], chip.to_vec())]].concat())
+}
+
+fn verdict(lab: &Lab, leaf: &Leaf, fields: &[(usize, &[u8])], lines: &str) -> Vec<Code> {
+    let policy = policy(EvidenceKind::SevSnp, lab.root(), lines);
+    let endorsements = [vec![leaf.der.clone()], lab.issuers.clone()].concat();
+    let envelope = envelope(EvidenceKind::SevSnp, leaf.report(fields), endorsements);
+    let mut findings = Findings::default();
+    let verdict = snp::verify(&[0; 64], &given(&envelope, &policy, NOW), &mut findings);
+    codes(&verdict, &findings)
+}
+
+#[test]
+fn only_documented_report_versions_are_read() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    for version in 0..=255 {
+        let codes = verdict(&lab, &leaf, &[(0, &[version]), (0x180, &TCB), (0x1a0, &CHIP)], ANY);
+        let expected = if [2, 3, 5].contains(&version) { vec![] } else { vec![Code::EvidenceMalformed] };
+        assert_eq!(codes, expected, "version {version}");
+    }
+}
+
+#[test]
+fn a_vcek_is_of_the_chip_that_the_report_names() {
+    let lab = Lab::new();
+    let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)];
+    assert_eq!(verdict(&lab, &vcek(&lab, &CHIP), &report, ANY), []);
+    let wrapped = [&[4, 64][..], &CHIP].concat();
+    assert_eq!(verdict(&lab, &vcek(&lab, &wrapped), &report, ANY), []);
+    for chip in [&[0xc2; 64][..], &[0xc1; 8], &[0xc1; 63], &[0xc1; 65], &[], &[4, 64]] {
+        assert_eq!(verdict(&lab, &vcek(&lab, chip), &report, ANY), [Code::IdentityMismatch], "{chip:?}");
+    }
+    let masked = [(0, &[2][..]), (0x180, &TCB)];
+    assert_eq!(verdict(&lab, &vcek(&lab, &CHIP), &masked, ANY), [Code::IdentityMismatch]);
+    let without = lab.leaf(&versions(4, 1, 20, 200));
+    assert_eq!(verdict(&lab, &without, &report, ANY), [Code::IdentityMismatch]);
+}
+
+#[test]
+fn a_vlek_names_no_chip_and_the_report_says_so() {
+    let lab = Lab::new();
+    let vlek = lab.leaf(&[versions(4, 1, 20, 200), vec![(&[5], b"\x16\x03lab".to_vec())]].concat());
+    let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x48, BY_VLEK), (0x180, &TCB)];
+    assert_eq!(verdict(&lab, &vlek, &report, ANY), []);
+    assert_eq!(verdict(&lab, &vlek, &[(0, &[3]), (0x180, &TCB)], ANY), [Code::IdentityMismatch]);
+    let by_vlek: [(usize, &[u8]); 4] = [(0, &[3]), (0x48, BY_VLEK), (0x180, &TCB), (0x1a0, &CHIP)];
+    assert_eq!(verdict(&lab, &vcek(&lab, &CHIP), &by_vlek, ANY), [Code::IdentityMismatch]);
+    let by_none: [(usize, &[u8]); 4] = [(0, &[3]), (0x48, &[0x1c]), (0x180, &TCB), (0x1a0, &CHIP)];
+    assert_eq!(verdict(&lab, &vcek(&lab, &CHIP), &by_none, ANY), [Code::IdentityMismatch]);
+}
+
+#[test]
+fn a_certificate_is_for_the_versions_that_the_report_names() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    for (at, least) in [(0, [5, 0, 0, 0]), (1, [0, 2, 0, 0]), (6, [0, 0, 21, 0]), (7, [0, 0, 0, 201])] {
+        let mut tcb = TCB;
+        tcb[at] += 1;
+        let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &tcb), (0x1a0, &CHIP)];
+        assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::IdentityMismatch], "{at}");
+        let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)];
+        assert_eq!(verdict(&lab, &leaf, &report, &format!("{ANY}\ntcb = {least:?}")), [Code::TcbTooOld], "{at}");
+    }
+}
+
+#[test]
+fn turins_versions_are_in_other_places() {
+    let lab = Lab::new();
+    let chip = [0x1e; 8];
+    let extensions = [versions(4, 2, 20, 200), vec![(&[4], chip.to_vec()), (&[3, 9], number(1))]].concat();
+    let leaf = lab.leaf(&extensions);
+    let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x180, &TURIN_TCB), (0x1a0, &chip)];
+    assert_eq!(verdict(&lab, &leaf, &report, &format!("{ANY}\ntcb = [4, 2, 20, 200]")), []);
+    for least in [[5, 0, 0, 0], [0, 3, 0, 0], [0, 0, 21, 0], [0, 0, 0, 201]] {
+        assert_eq!(verdict(&lab, &leaf, &report, &format!("{ANY}\ntcb = {least:?}")), [Code::TcbTooOld]);
+    }
+    for at in [0, 1, 2, 3, 7] {
+        let mut tcb = TURIN_TCB;
+        tcb[at] += 1;
+        let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x180, &tcb), (0x1a0, &chip)];
+        assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::IdentityMismatch], "{at}");
+    }
+}
+
+#[test]
+fn a_root_expires_too() {
+    let lab = Lab::until(2025);
+    let leaf = vcek(&lab, &CHIP);
+    let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)];
+    assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::CertificateExpired]);
+}
+
+#[test]
+fn a_chain_with_many_certificates_of_one_name_is_not_searched() {
+    let mut lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)];
+    lab.issuers.insert(0, Lab::new().issuers.remove(0));
+    assert_eq!(verdict(&lab, &leaf, &report, ANY), [], "another key of the same name is passed over");
+    lab.issuers.insert(0, Lab::new().issuers.remove(0));
+    assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::ChainInvalid]);
+}
+
+/// The verdict with revocation lists, after others were seen.
+fn with_lists(lab: &Lab, lists: &[Vec<u8>], lines: &str, seen: &BTreeMap<String, u64>) -> (Vec<Code>, Findings) {
+    let (policy, leaf) = (policy(EvidenceKind::SevSnp, lab.root(), &format!("{ANY}\n{lines}")), vcek(lab, &CHIP));
+    let endorsements = [vec![leaf.der.clone()], lab.issuers.clone(), lists.to_vec()].concat();
+    let report = leaf.report(&[(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)]);
+    let envelope = envelope(EvidenceKind::SevSnp, report, endorsements);
+    let mut findings = Findings::default();
+    let given = eider_attest::Given { seen, ..given(&envelope, &policy, NOW) };
+    let verdict = snp::verify(&[0; 64], &given, &mut findings);
+    (codes(&verdict, &findings), findings)
+}
+
+// NOW is the 19th of February 2025.
+const GOOD: (u8, u8) = (1, 28);
+
+#[test]
+fn revoked_stale_and_forged_lists_are_told_apart() {
+    let (lab, none) = (Lab::new(), BTreeMap::new());
+    let codes = |lists: &[Vec<u8>]| with_lists(&lab, lists, "revocation = true", &none).0;
+    assert_eq!(codes(&[lab.list(7, &[], GOOD)]), []);
+    assert_eq!(codes(&[lab.list(7, &[&[9]], GOOD)]), []);
+    assert_eq!(codes(&[lab.list(7, &[&[9], INTERMEDIATE], GOOD)]), [Code::CertificateRevoked]);
+    assert_eq!(codes(&[]), [Code::CollateralMissing]);
+    assert_eq!(codes(&[lab.list(7, &[], (1, 10))]), [Code::CollateralStale]);
+    assert_eq!(codes(&[lab.list(7, &[], (20, 28))]), [Code::CollateralStale]);
+    assert_eq!(codes(&[Lab::new().list(7, &[], GOOD)]), [Code::CollateralMissing, Code::CollateralInvalid]);
+    assert_eq!(codes(&[lab.forged_list(7, GOOD)]), [Code::CollateralMissing, Code::CollateralInvalid]);
+    let mut changed = lab.list(7, &[], GOOD);
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    assert_eq!(codes(&[changed.clone()]), [Code::CollateralMissing, Code::CollateralInvalid]);
+    let optional = |lists: &[Vec<u8>]| with_lists(&lab, lists, "", &none).0;
+    assert_eq!(optional(&[]), []);
+    assert_eq!(optional(&[changed]), [Code::CollateralInvalid]);
+    assert_eq!(optional(&[lab.list(7, &[INTERMEDIATE], GOOD)]), [Code::CertificateRevoked]);
+    let both = [lab.list(7, &[], GOOD), lab.list(8, &[INTERMEDIATE], GOOD)];
+    assert_eq!(optional(&both), [Code::CertificateRevoked], "one of two lists");
+}
+
+#[test]
+fn a_lists_number_never_falls() {
+    let lab = Lab::new();
+    let (codes, findings) = with_lists(&lab, &[lab.list(7, &[], GOOD)], "", &BTreeMap::new());
+    assert_eq!((codes, findings.collateral.len()), (vec![], 1));
+    let seen = findings.collateral;
+    assert!(seen.iter().all(|(key, number)| key.starts_with("crl:") && *number == 7));
+    assert_eq!(findings.window.until, 1_740_700_800, "28 February 2025");
+    assert_eq!(with_lists(&lab, &[lab.list(7, &[], GOOD)], "", &seen).0, []);
+    assert_eq!(with_lists(&lab, &[lab.list(8, &[], GOOD)], "", &seen).0, []);
+    let (codes, findings) = with_lists(&lab, &[lab.list(6, &[], GOOD)], "", &seen);
+    assert_eq!((codes, findings.collateral), (vec![Code::CollateralRollback], seen.clone()));
+    let (_, findings) = with_lists(&lab, &[lab.forged_list(u64::MAX, GOOD)], "", &seen);
+    assert!(findings.collateral.is_empty(), "a forged list raises no number");
+}
+
+struct Parties {
+    identity: Identity,
+    policy: AttestPolicy,
+    offer: Issued,
+}
+
+impl Parties {
+    fn appraise(&self, bytes: &[u8], offer: Issued, sealing: [u8; 32], engine: Hash) -> Appraisal {
+        let (seen, activated) = (BTreeMap::new(), BTreeSet::new());
+        let requester = NodeId::from_bytes([4; 32]);
+        let node = self.identity.node_id();
+        let (seen, activated) = (&seen, &activated);
+        let expected = Expected { requester, node, sealing, engine, offer, earlier: &[], seen, activated };
+        appraise(Some(bytes), &expected, NOW, &self.policy)
+    }
+}
+
+#[test]
+fn evidence_for_this_offer_is_l2_and_for_no_other() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    let measurement = [7; 48];
+    let value = hex::encode(measurement);
+    let lines = format!("measurements = [{{ register = \"measurement\", value = \"{value}\", from = \"the test\" }}]");
+    let parties = Parties {
+        identity: Identity::from_seed([9; 32]),
+        policy: policy(EvidenceKind::SevSnp, lab.root(), &lines),
+        offer: Issued { offer: OfferId::from_bytes([3; 32]), nonce: [1; 32], at: NOW },
+    };
+    let (sealing, engine) = ([2; 32], Hash::from_bytes([6; 32]));
+    let binding = Binding {
+        kind: EvidenceKind::SevSnp,
+        nonce: parties.offer.nonce,
+        requester: NodeId::from_bytes([4; 32]),
+        offer: parties.offer.offer,
+        node: parties.identity.node_id(),
+        sealing,
+        engine,
+        policy: parties.policy.hash(),
+    };
+    let digest = binding.digest();
+    let fields: [(usize, &[u8]); 5] = [(0, &[3]), (0x50, &digest), (0x90, &measurement), (0x180, &TCB), (0x1a0, &CHIP)];
+    let endorsements = [vec![leaf.der.clone()], lab.issuers.clone()].concat();
+    let envelope = envelope(EvidenceKind::SevSnp, leaf.report(&fields), endorsements);
+    let bytes = envelope.sign(&parties.identity);
+    let appraisal = parties.appraise(&bytes, parties.offer, sealing, engine);
+    assert_eq!((appraisal.reasons, appraisal.tier), (vec![], Tier::L2));
+    assert_eq!(appraisal.vector.executables, Status::Affirming);
+    assert_eq!(appraisal.vector.instance_identity, Status::Affirming);
+
+    let codes = |appraisal: Appraisal| {
+        assert_eq!(appraisal.tier, Tier::L0);
+        appraisal.reasons.into_iter().map(|r| r.code).collect::<Vec<_>>()
+    };
+    let other_engine = parties.appraise(&bytes, parties.offer, sealing, Hash::from_bytes([7; 32]));
+    assert_eq!(codes(other_engine), [Code::BindingMismatch]);
+    let other_offer = Issued { nonce: [8; 32], ..parties.offer };
+    assert_eq!(codes(parties.appraise(&bytes, other_offer, sealing, engine)), [Code::NonceMismatch]);
+    // A node that says it is for another offer has another digest than the report.
+    let replayed = Envelope { nonce: [8; 32], ..envelope }.sign(&parties.identity);
+    assert_eq!(codes(parties.appraise(&replayed, other_offer, sealing, engine)), [Code::BindingMismatch]);
+}
