@@ -23,7 +23,7 @@ pub const SIGNED: usize = 0x2a0;
 /// Bytes in each of the signature's two numbers, little endian, of which a P-384 number fills the first 48.
 const NUMBER: usize = 72;
 
-/// VCEK certificates, "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface", publication 57230, table 8.
+/// An extension of AMD's ("Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification", 57230).
 const fn amd(id: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(id)
 }

@@ -58,6 +58,17 @@ fn a_tpm_chain_must_be_for_endorsement_keys() {
 }
 
 #[test]
+fn a_flip_of_any_byte_of_a_certificate_is_refused() {
+    let Some(snp) = vectors("snp") else { return };
+    let (leaf, issuers) = (file(&snp, "vcek_milan.der"), pem(&snp, "cert_chain_milan"));
+    for at in 0..leaf.len() {
+        let mut flipped = leaf.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert_eq!(check(&flipped, &issuers, &issuers[1], None, 1_740_000_000), [Code::ChainInvalid], "byte {at}");
+    }
+}
+
+#[test]
 fn no_truncated_certificate_is_accepted() {
     let Some(snp) = vectors("snp") else { return };
     let (leaf, issuers) = (file(&snp, "vcek_milan.der"), pem(&snp, "cert_chain_milan"));

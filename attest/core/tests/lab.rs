@@ -193,6 +193,20 @@ fn a_lists_number_never_falls() {
     assert!(findings.collateral.is_empty(), "a forged list raises no number");
 }
 
+#[test]
+fn damaged_lists_are_never_believed() {
+    let (lab, none) = (Lab::new(), BTreeMap::new());
+    let list = lab.list(7, &[&[9]], GOOD);
+    for at in 0..list.len() {
+        let mut flipped = list.clone();
+        flipped[at] ^= 1 << (at % 8);
+        for damaged in [flipped, list[..at].to_vec()] {
+            let (codes, findings) = with_lists(&lab, &[damaged], "revocation = true", &none);
+            assert!(!codes.is_empty() && findings.collateral.is_empty(), "byte {at}");
+        }
+    }
+}
+
 struct Parties {
     identity: Identity,
     policy: AttestPolicy,

@@ -90,6 +90,16 @@ fn genuine_reports_are_accepted() {
 }
 
 #[test]
+fn genuine_reports_of_a_cloud_are_accepted() {
+    let (Some(folder), Some(azure)) = (vectors("snp"), vectors("azure")) else { return };
+    for (report, leaf) in [("snp2_report.bin", "snp2_vcek.der"), ("snp_report.bin", "snp_vcek.der")] {
+        let issuers = pem(&folder, "gsg_ask_ark_milan.pem");
+        let genuine = Genuine { report: file(&azure, report), leaf: file(&azure, leaf), issuers };
+        assert_eq!(genuine.codes(ANY, NOW), [], "{report}");
+    }
+}
+
+#[test]
 fn a_genuine_report_is_not_about_our_binding() {
     let Some(folder) = vectors("snp") else { return };
     let genuine = Genuine::milan(&folder);
