@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use eider_core::{DeliveryFailure, Event, LostWhy, Peer};
 use eider_net::{BlobError, Connection, JobStream, Receiver, Sender, StreamError};
-use eider_protocol::{Bid, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Settle, Signed, Verify};
+use eider_protocol::{
+    Bid, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed, Verify,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -16,6 +18,7 @@ use crate::requester::Sink;
 #[derive(Debug)]
 pub(crate) enum Command {
     Offer(Box<Signed<Offer>>),
+    Challenge(Box<Signed<Challenge>>),
     Dispatch(Box<Signed<Dispatch>>),
     Verify { message: Box<Signed<Verify>>, root: Hash, length: u64 },
     Settle(Box<Signed<Settle>>),
@@ -27,6 +30,7 @@ pub(crate) enum Command {
 pub(crate) enum Said {
     Event(Event),
     Bid(Box<Signed<Bid>>),
+    Response(Box<Signed<Response>>),
     Commit(Box<Signed<Commit>>),
     Receipt(Box<Signed<Settle>>),
     /// The user's output refused the result.
@@ -72,6 +76,7 @@ impl PeerTask {
                     }
                     Err(e) => Err(e),
                 },
+                (Command::Challenge(challenge), Some(s)) => s.send(&challenge).await,
                 (Command::Dispatch(dispatch), Some(s)) => s.send(&dispatch).await,
                 (Command::Settle(settle), Some(s)) => {
                     let sent = s.send(&settle).await;
@@ -140,6 +145,11 @@ impl PeerTask {
                 let bid = frame.open::<Bid>(node)?;
                 of_this_job(bid.message().offer)?;
                 Said::Bid(Box::new(bid))
+            }
+            Kind::Response => {
+                let response = frame.open::<Response>(node)?;
+                of_this_job(response.message().offer)?;
+                Said::Response(Box::new(response))
             }
             Kind::Progress => {
                 frame.progress()?;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use eider_net::{Source, file_outboard};
-use eider_protocol::{Dispatch, FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage};
+use eider_protocol::{FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage, Task};
 use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Work {
     /// Query, manifest, time, seed.
-    pub dispatch: Dispatch,
+    pub task: Task,
     /// What it may use.
     pub limits: Limits,
     /// The engine that runs it.
@@ -155,7 +155,7 @@ async fn hash_spool(mut spool: File, length: u64) -> io::Result<Source> {
 }
 
 fn job_spec(work: Work) -> JobSpec {
-    let d = work.dispatch;
+    let d = work.task;
     let input = |e: eider_protocol::InputEntry| Input {
         table: e.table,
         file: e.file,

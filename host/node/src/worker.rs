@@ -10,17 +10,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use eider_attest::Envelope;
 use eider_core::{Admission, Donation, EngineStand};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
 use eider_protocol::{
-    Bid, CHUNK_GROUP_BYTES, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer, OfferId,
-    Outcome, Progress, ResetCode, Settle, Signed, Stage, Verify, manifest_check, query_hash,
+    Bid, CHUNK_GROUP_BYTES, Challenge, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer,
+    OfferId, Outcome, Progress, ResetCode, Response, SealingKey, Settle, Signed, Stage, Task, Verify, manifest_check,
+    query_hash,
 };
 use eider_sandbox::{BrokerError, CellError, Variant};
+use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attest::{Attester, Envelopes};
 use crate::cache::{CacheError, Entry, InputCache};
 use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work, read_at};
 
@@ -55,6 +59,8 @@ pub struct WorkerSetup {
     pub cache: PathBuf,
     /// What runs jobs.
     pub runner: Arc<dyn Runner>,
+    /// What vouches for this machine, if anything.
+    pub attester: Option<Arc<dyn Attester>>,
 }
 
 /// Why a worker does not start.
@@ -66,6 +72,9 @@ pub enum WorkerError {
     /// Its cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Its sealing key.
+    #[error("the operating system gives no randomness")]
+    Random,
     /// Its socket.
     #[error("socket: {0}")]
     Io(#[from] std::io::Error),
@@ -83,6 +92,8 @@ struct Shared {
     endpoint: Endpoint,
     admission: Mutex<Admission>,
     runner: Arc<dyn Runner>,
+    sealing: SealingKey,
+    envelopes: Option<Arc<Envelopes>>,
     cache: InputCache,
     committed: Mutex<HashMap<OfferId, Committed>>,
     closed: watch::Receiver<Option<String>>,
@@ -118,6 +129,8 @@ impl Worker {
             closed: setup.closed,
             running: setup.running,
             runner: setup.runner,
+            sealing: SealingKey::generate().map_err(|_| WorkerError::Random)?,
+            envelopes: setup.attester.map(|a| Arc::new(Envelopes::new(a))),
             cache,
             committed: Mutex::default(),
             shutdown: CancellationToken::new(),
@@ -286,13 +299,16 @@ impl JobTask<'_> {
         let id = OfferId::from_bytes(*offer.body_hash().as_bytes());
         let answer = locked(&self.shared.admission).consider(offer.message());
         let declined = answer.is_err();
-        self.send(Bid { offer: id, answer }).await?;
+        let evidence = if declined { None } else { self.evidence(id, offer.message()).await };
+        let shown = evidence.as_ref().map(|e| Envelope::hash(e));
+        let evidence = evidence.map(|e| ByteBuf::from(e.to_vec()));
+        self.send(Bid { offer: id, answer, sealing: self.shared.sealing.public(), evidence }).await?;
         if declined {
             self.stream.sender.finish();
             self.stream.sender.delivered().await;
             return Ok(());
         }
-        let dispatch = self.expect_dispatch(id, offer.message()).await?;
+        let task = self.expect_task(id, offer.message(), shown).await?;
         let admitted = locked(&self.shared.admission).admit(id, offer.message());
         admitted.map_err(|decline: Decline| {
             tracing::info!(job = %id, "capacity was taken meanwhile: {}", decline.detail);
@@ -301,7 +317,7 @@ impl JobTask<'_> {
         let leased = Leased(self.shared, id);
         self.shared.running.fetch_add(1, Ordering::Relaxed);
         let started = std::time::Instant::now();
-        let product = self.execute(id, offer.message(), dispatch).await?;
+        let product = self.execute(id, offer.message(), task).await?;
         tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
         self.commit_and_settle(id, product).await?;
         drop(leased);
@@ -313,17 +329,52 @@ impl JobTask<'_> {
         self.stream.sender.send(&signed).await.map_err(|e| code_of(&e))
     }
 
-    async fn expect_dispatch(&mut self, id: OfferId, offer: &Offer) -> Result<Dispatch, ResetCode> {
+    /// The envelope that the Offer asks for, if this machine can make one.
+    async fn evidence(&self, id: OfferId, offer: &Offer) -> Option<Arc<Vec<u8>>> {
+        let (demand, envelopes) = (offer.attest?, self.shared.envelopes.clone()?);
+        let (identity, sealing, offer) = (self.shared.identity.clone(), self.shared.sealing.public(), offer.clone());
+        let made = move || envelopes.envelope(&identity, sealing, &offer, id, demand);
+        let made = tokio::task::spawn_blocking(made).await.unwrap_or_else(|e| Err(e.to_string()));
+        made.inspect_err(|why| tracing::warn!(job = %id, "no evidence: {why}")).ok()
+    }
+
+    /// Opens the credential of a Challenge and answers it.
+    async fn respond(&mut self, id: OfferId, frame: &Incoming) -> Result<(), ResetCode> {
+        let challenge = frame.open::<Challenge>(self.connection.node()).map_err(|e| code_of(&e))?;
+        let challenge = challenge.message().clone();
+        if challenge.offer != id {
+            return Err(ResetCode::WrongPeer);
+        }
+        let envelopes = self.shared.envelopes.clone().ok_or(ResetCode::Unexpected)?;
+        let opened = tokio::task::spawn_blocking(move || envelopes.activate(&challenge)).await;
+        let secret = opened.unwrap_or_else(|e| Err(e.to_string())).map_err(|why| {
+            tracing::warn!(job = %id, "the credential cannot be opened: {why}");
+            ResetCode::NotGranted
+        })?;
+        self.send(Response { offer: id, secret }).await
+    }
+
+    async fn next_frame(&mut self) -> Result<Incoming, ResetCode> {
         let frame = tokio::select! {
             frame = tokio::time::timeout(BID_VALID, self.stream.receiver.expect()) => frame,
             () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
         };
-        let frame = frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))?;
+        frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))
+    }
+
+    /// Waits for the Dispatch, with at most one Challenge before it, and opens what is sealed in it.
+    async fn expect_task(&mut self, id: OfferId, offer: &Offer, shown: Option<Hash>) -> Result<Task, ResetCode> {
+        let mut frame = self.next_frame().await?;
+        if frame.kind == Kind::Challenge {
+            self.respond(id, &frame).await?;
+            frame = self.next_frame().await?;
+        }
         let dispatch = frame.open::<Dispatch>(self.connection.node()).map_err(|e| code_of(&e))?;
-        let d = dispatch.message();
-        if d.offer != id || d.worker != self.shared.identity.node_id() {
+        let dispatch = dispatch.message();
+        if dispatch.offer != id || dispatch.worker != self.shared.identity.node_id() {
             return Err(ResetCode::WrongPeer);
         }
+        let d = self.shared.sealing.open(dispatch, shown).map_err(|e| e.reset_code())?;
         let bytes = d.inputs.iter().try_fold(0u64, |sum, e| sum.checked_add(e.size));
         let same = query_hash(&d.sql) == offer.query
             && d.inputs.len() as u64 == u64::from(offer.inputs.count)
@@ -332,18 +383,18 @@ impl JobTask<'_> {
             return Err(ResetCode::QueryMismatch);
         }
         manifest_check(&d.inputs).map_err(|_| ResetCode::Malformed)?;
-        Ok(d.clone())
+        Ok(d)
     }
 
     /// Runs the job while saying that it lives; ends it when the requester resets, time is up, or the node goes down.
-    async fn execute(&mut self, id: OfferId, offer: &Offer, dispatch: Dispatch) -> Result<Product, ResetCode> {
+    async fn execute(&mut self, id: OfferId, offer: &Offer, task: Task) -> Result<Product, ResetCode> {
         let variant = Variant::of_profile(&offer.profile).ok_or(ResetCode::Malformed)?;
-        let inputs = RemoteInputs::new(self.shared, self.connection, id, &dispatch.inputs).map_err(|e| {
+        let inputs = RemoteInputs::new(self.shared, self.connection, id, &task.inputs).map_err(|e| {
             tracing::warn!(job = %id, "{e}");
             ResetCode::InputUnavailable
         })?;
         let (progress, mut watched) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
-        let work = Work { dispatch, limits: offer.limits, engine: offer.engine, variant };
+        let work = Work { task, limits: offer.limits, engine: offer.engine, variant };
         let mut running = self.shared.runner.run(work, &inputs, progress);
         let limit = tokio::time::sleep(Duration::from_millis(offer.limits.run_ms));
         tokio::pin!(limit);
