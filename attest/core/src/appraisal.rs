@@ -162,7 +162,7 @@ pub fn verifier(kind: EvidenceKind) -> Option<&'static dyn Verifier> {
     match kind {
         EvidenceKind::Tpm2 => None,
         EvidenceKind::SevSnp => Some(&SevSnp),
-        EvidenceKind::Tdx => None,
+        EvidenceKind::Tdx => Some(&crate::tdx::Tdx),
         EvidenceKind::Nitro => Some(&Nitro),
         EvidenceKind::Development => None,
     }

@@ -14,6 +14,7 @@ pub mod nitro;
 mod policy;
 mod reason;
 pub mod snp;
+pub mod tdx;
 mod tee;
 
 pub use appraisal::{
