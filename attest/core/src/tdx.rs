@@ -28,7 +28,7 @@ mod tcb;
 use std::time::Duration;
 
 use dcap_qvl::{
-    PckCertFlag, QuoteClaims, QuotePolicy,
+    PckCertFlag, QuoteClaims, QuotePolicy, TcbStatus,
     config::{ParsedCert, X509Codec},
     quote::{TDAttributes, TDReport10},
     verify::QuoteVerifier,
@@ -246,7 +246,9 @@ fn levels(
     findings.claim("advisories", advisories.join(" "));
     findings.vector.hardware = Status::Affirming;
     let mut statuses = vec![claims.tcb.status];
-    statuses.extend(current.map(|l| l.tcb_status).filter(|s| *s != claims.tcb.status));
+    // A TD that outlived its module: what launched it is in the first; what runs it now must not be worse.
+    let better = [claims.tcb.status, TcbStatus::UpToDate];
+    statuses.extend(current.map(|l| l.tcb_status).filter(|s| !better.contains(s)));
     for status in statuses.into_iter().filter(|s| !accept.statuses.contains(&s.to_string())) {
         let behind = tcb::behind(quote, collateral);
         let parts = [format!("{status}, level of {}", short(&claims.platform.tcb_level.tcb_date)), behind];

@@ -4,3 +4,5 @@
 mod damage;
 mod genuine;
 mod judge;
+mod lab;
+mod levels;
