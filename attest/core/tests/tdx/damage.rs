@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     genuine::{version_4, version_5},
     judge::{Case, envelope, vector},
+    lab::Lab,
 };
 
 fn both() -> Vec<Case> {
@@ -206,5 +207,86 @@ fn other_genuine_quotes_never_panic() {
     {
         let quote = vector(name).unwrap();
         assert!(!Case { quote, ..case.clone() }.judge().reasons.is_empty(), "{name}");
+    }
+}
+
+/// Xorshift, so that a failing run can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+
+    /// One to three bytes changed, cut out or put in.
+    fn damage(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(3) {
+            let at = self.below(bytes.len().max(1));
+            match self.below(4) {
+                _ if bytes.is_empty() => {}
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = [0, 0x7f, 0x80, 0xff, 0x30][self.below(5)],
+                2 => drop(bytes.splice(at..(at + 1 + self.below(8)).min(bytes.len()), [])),
+                _ => drop(bytes.splice(at..at, [self.below(256) as u8])),
+            }
+        }
+    }
+}
+
+fn blocks(text: &str) -> Option<Vec<Vec<u8>>> {
+    let blocks = pem::parse_many(text).ok().filter(|b| !b.is_empty())?;
+    Some(blocks.into_iter().map(pem::Pem::into_contents).collect())
+}
+
+fn text_of(blocks: Vec<Vec<u8>>) -> Value {
+    blocks.into_iter().map(|b| pem::encode(&pem::Pem::new("CERTIFICATE", b))).collect::<String>().into()
+}
+
+/// A quote's signed and sized parts, and its certificates without the text around them, which is nobody's statement.
+fn content(quote: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let chain = parts(quote).chain.start;
+    let certs = pem::parse_many(&quote[chain..]).unwrap();
+    (quote[..chain].to_vec(), certs.into_iter().map(pem::Pem::into_contents).collect())
+}
+
+#[test]
+fn random_damage_never_panics_and_is_never_proven() {
+    let mut whole = Lab::default().case();
+    let members: Vec<_> = whole.collateral.as_object().unwrap().keys().cloned().collect();
+    for member in &members {
+        if let Some(blocks) = blocks(whole.collateral[member].as_str().unwrap()) {
+            whole.collateral[member] = text_of(blocks);
+        }
+    }
+    let rounds = std::env::var("TDX_DAMAGE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3_000);
+    for seed in 1..=rounds {
+        let (mut random, mut case) = (Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed)), whole.clone());
+        let member = members.get(random.below(members.len() + 2));
+        if let Some(member) = member {
+            let text = case.collateral[member].as_str().unwrap().to_string();
+            case.collateral[member] = if let Ok(mut bytes) = hex::decode(&text) {
+                random.damage(&mut bytes);
+                hex::encode(bytes).into()
+            } else if let Some(mut blocks) = blocks(&text) {
+                let block = random.below(blocks.len());
+                random.damage(&mut blocks[block]);
+                text_of(blocks)
+            } else {
+                let mut bytes = text.into_bytes();
+                random.damage(&mut bytes);
+                String::from_utf8_lossy(&bytes).into()
+            };
+        } else {
+            random.damage(&mut case.quote);
+        }
+        let verdict = case.judge();
+        if case.collateral != whole.collateral {
+            assert!(!verdict.reasons.is_empty(), "seed {seed}: {member:?}");
+        } else if verdict.reasons.is_empty() {
+            assert_eq!(content(&case.quote), content(&whole.quote), "seed {seed}");
+        }
     }
 }
