@@ -28,6 +28,8 @@ pub enum Event {
     Unreachable(Peer, String),
     /// The answer to an Offer.
     Bid(Peer, Result<Accept, Decline>),
+    /// The answer was yes, and its evidence does not suffice.
+    Unfit(Peer, String),
     /// A sign of life between Dispatch and Commit.
     Progress(Peer),
     /// A signed commit.
@@ -182,6 +184,8 @@ pub enum Closed {
     Declined(Decline),
     /// Asked for more than the plan pays.
     TooExpensive(u64),
+    /// Has not proven what the job's policy wants.
+    Unfit(String),
     /// Its stream went away.
     Lost(LostWhy),
     /// We reset it.
@@ -297,6 +301,12 @@ impl Job {
             Event::Connected(p, node) => self.connected(p, node),
             Event::Unreachable(p, why) => self.close(p, Closed::Unreachable(why)),
             Event::Bid(p, answer) => self.bid(p, answer),
+            Event::Unfit(p, why) => {
+                if self.peers[p] == PeerState::ExpectBid {
+                    self.actions.push_back(Action::Reset(p, ResetCode::NotChosen));
+                    self.close(p, Closed::Unfit(why));
+                }
+            }
             Event::Progress(p) => {
                 if let PeerState::ExpectCommit { seen, .. } = &mut self.peers[p] {
                     *seen = now;

@@ -133,6 +133,7 @@ pub(crate) fn fate(state: &PeerState) -> (String, bool) {
         PeerState::Closed(Closed::TooExpensive(price)) => {
             (format!("asked {price} micro-credits, more than the job pays"), false)
         }
+        PeerState::Closed(Closed::Unfit(why)) => (format!("unfit: {why}"), false),
         PeerState::Closed(Closed::Lost(LostWhy::ResetByWorker(code))) => (format!("gave up: {code}"), false),
         PeerState::Closed(Closed::Lost(LostWhy::Disconnected(why))) => (format!("lost: {why}"), false),
         PeerState::Closed(Closed::Lost(LostWhy::Misbehaved(code, why))) => (format!("caught: {code} ({why})"), true),
