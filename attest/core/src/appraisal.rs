@@ -160,7 +160,7 @@ pub trait Verifier: Sync {
 /// The verifier of a kind; development evidence has none.
 pub fn verifier(kind: EvidenceKind) -> Option<&'static dyn Verifier> {
     match kind {
-        EvidenceKind::Tpm2 => None,
+        EvidenceKind::Tpm2 => Some(&crate::tpm2::Tpm2),
         EvidenceKind::SevSnp => Some(&SevSnp),
         EvidenceKind::Tdx => Some(&crate::tdx::Tdx),
         EvidenceKind::Nitro => Some(&Nitro),

@@ -137,14 +137,14 @@ struct SignedEnvelope {
     body: Vec<u8>,
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![];
     ciborium::into_writer(value, &mut bytes).expect("writing to memory cannot fail, and these types have a CBOR form");
     bytes
 }
 
 /// All of the bytes, and only in the form that this program would write.
-fn decode<T: Serialize + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, EnvelopeError> {
+pub(crate) fn decode<T: Serialize + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, EnvelopeError> {
     let mut rest = bytes;
     let value: T = ciborium::from_reader(&mut rest).map_err(|e| EnvelopeError::Malformed(short(&e.to_string())))?;
     if !rest.is_empty() {

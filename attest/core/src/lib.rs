@@ -16,6 +16,7 @@ mod reason;
 pub mod snp;
 pub mod tdx;
 mod tee;
+pub mod tpm2;
 
 pub use appraisal::{
     Appraisal, Expected, Findings, Given, Issued, Status, TrustVector, Verifier, Window, appraise, verifier,
