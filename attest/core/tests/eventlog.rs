@@ -85,7 +85,7 @@ fn the_startup_locality_is_what_register_0_begins_with() {
     let locality = event(0, 3, [0; 20], b"StartupLocality\0\x03");
     let measured = event(0, 8, [7; 20], b"CRTM");
     let replay = eventlog::replay(&[&locality[..], &measured].concat()).unwrap();
-    let mut begin = vec![0; 20];
+    let mut begin = [0; 20];
     begin[19] = 3;
     let wanted = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &[&begin[..], &[7; 20]].concat());
     assert_eq!(replay.sha1[&0][..], wanted.as_ref()[..]);

@@ -2,117 +2,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod quotes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::{base64, codes, file, root, vectors};
 use eider_attest::tpm2::parse::{Key, Public, Quote, Signature, attribute};
-use eider_attest::tpm2::{Evidence, Tpm2};
+use eider_attest::tpm2::{CredentialError, Evidence, RANDOM, Tpm2, make_credential};
 use eider_attest::{AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, Verifier};
 use eider_protocol::{Hash, Identity, OfferId};
-use serde_bytes::{ByteArray, ByteBuf};
-use serde_json::Value;
+use quotes::{NONCE, genuine, google, json, keylime, qualifying};
+use serde_bytes::ByteBuf;
 
 /// 2025-02-19, in the validity of Google's certificates.
 const NOW: i64 = 1_740_000_000;
-
-/// What Google's quote was asked for with.
-const NONCE: &[u8] = &[0x90, 0x09];
-
-fn json(folder: &Path, name: &str) -> Value {
-    serde_json::from_slice(&file(folder, name)).unwrap()
-}
-
-fn unhex(value: &Value) -> Vec<u8> {
-    hex::decode(value.as_str().unwrap()).unwrap()
-}
-
-fn pcrs(values: impl IntoIterator<Item = (u8, Vec<u8>)>) -> BTreeMap<u8, ByteArray<32>> {
-    values.into_iter().map(|(n, v)| (n, ByteArray::new(v.try_into().unwrap()))).collect()
-}
-
-/// `TPMT_PUBLIC` of a restricted signing key, for sources that publish the modulus alone.
-fn public(modulus: &[u8]) -> Vec<u8> {
-    let head = hex::decode("0001000b00050072000000100014000b08000000000001 00".replace(' ', "")).unwrap();
-    [head, modulus.to_vec()].concat()
-}
-
-/// `TPMT_SIGNATURE` around a plain RSASSA signature, for sources that publish that.
-fn rsassa(signature: &[u8]) -> Vec<u8> {
-    [&[0, 0x14, 0, 0x0b, 1, 0], signature].concat()
-}
-
-/// Google Cloud: container-optimised system, nonce 9009, an attestation key with a certificate of its own.
-fn google(folder: &Path, bank: u64) -> Evidence {
-    let all = json(folder, "gtt_gce.json");
-    let quote = all["quotes"].as_array().unwrap().iter().find(|q| q["hash"] == bank).unwrap().clone();
-    let values = quote["pcrs"].as_object().unwrap();
-    let values = values.iter().map(|(n, v)| (n.parse().unwrap(), unhex(v)));
-    Evidence {
-        ak: unhex(&all["ak_pub"]),
-        quote: unhex(&quote["quote"]),
-        signature: unhex(&quote["sig"]),
-        pcrs: if bank == 11 { pcrs(values) } else { BTreeMap::new() },
-    }
-}
-
-fn software_tpm(folder: &Path) -> Evidence {
-    let all = json(folder, "coco_tpm_evidence.json");
-    let der = base64(all["ak_public"].as_str().unwrap());
-    let quote = &all["tpm_quote"];
-    Evidence {
-        ak: public(&der[33..der.len() - 5]),
-        quote: base64(quote["message"].as_str().unwrap()),
-        signature: base64(quote["signature"].as_str().unwrap()),
-        pcrs: pcrs((0..).zip(quote["pcrs"].as_array().unwrap().iter().map(unhex))),
-    }
-}
-
-fn keylime(folder: &Path) -> Evidence {
-    // tpm2-tools' file: a selection of 132 bytes, the number of lists, and in each digests of 2 + 64 bytes, little endian.
-    let values = file(folder, "kl_quotepcr.out");
-    let value = |n: usize| values[142 + n * 66..][..32].to_vec();
-    Evidence {
-        ak: file(folder, "kl_ak.pub")[2..].to_vec(),
-        quote: file(folder, "kl_quote.out"),
-        signature: file(folder, "kl_quotesig.out"),
-        pcrs: pcrs([(15, value(0)), (16, value(1)), (22, value(2))]),
-    }
-}
-
-/// Azure's virtual TPM; its key is in the report of the hardware beneath.
-fn azure(folder: &Path, name: &str) -> Evidence {
-    let all = json(folder, name);
-    let quote = &all["tpm_quote"];
-    let report = base64(&all["hcl_report"].as_str().unwrap().replace('-', "+").replace('_', "/"));
-    let report = String::from_utf8_lossy(&report).into_owned();
-    let modulus = report.split("\"n\":\"").nth(1).unwrap().split('"').next().unwrap();
-    Evidence {
-        ak: public(&base64(&modulus.replace('-', "+").replace('_', "/"))),
-        quote: unhex(&quote["message"]),
-        signature: rsassa(&unhex(&quote["signature"])),
-        pcrs: pcrs((0..).zip(quote["pcrs"].as_array().unwrap().iter().map(unhex))),
-    }
-}
-
-fn genuine() -> Vec<(&'static str, Evidence)> {
-    let mut all = vec![];
-    if let Some(tpm) = vectors("tpm") {
-        all.push(("google", google(&tpm, 11)));
-        all.push(("software TPM", software_tpm(&tpm)));
-        all.push(("keylime", keylime(&tpm)));
-    }
-    if let Some(folder) = vectors("azure") {
-        all.push(("azure SNP", azure(&folder, "snp_evidence-v2.json")));
-        all.push(("azure TDX", azure(&folder, "tdx_evidence-v1.json")));
-    }
-    all
-}
-
-fn qualifying(evidence: &Evidence) -> Vec<u8> {
-    Quote::parse(&evidence.quote).unwrap().qualifying
-}
 
 #[test]
 fn genuine_quotes_verify_with_their_own_qualifying_data() {
@@ -381,5 +285,30 @@ fn logs_must_lead_to_the_quoted_registers() {
         flipped[at + 24] ^= 1;
         case.envelope.log = Some(flipped);
         assert_eq!(case.codes(), [Code::LogMismatch], "the digest at {at}");
+    }
+}
+
+#[test]
+fn a_credential_is_made_for_rsa_2048_alone_and_damaged_certificates_are_refused() {
+    let Some(tpm) = vectors("tpm") else { return };
+    let (name, random) = (Public::parse(&keylime(&tpm).ak).unwrap().name, [5; RANDOM]);
+    let certificate = file(&tpm, "gtt_gce_akcert.der");
+    let credential = make_credential(&certificate, &name, &[1; 32], &random).unwrap();
+    // A digest of 32 bytes and a secret of 32, each behind a length; RSA-2048.
+    assert_eq!((credential.blob.len(), credential.secret.len()), (68, 256));
+    let again = make_credential(&certificate, &name, &[1; 32], &[6; RANDOM]).unwrap();
+    assert_ne!((&again.blob, &again.secret), (&credential.blob, &credential.secret));
+    for secret in [0, 33] {
+        let refused = make_credential(&certificate, &name, &vec![1; secret], &random);
+        assert_eq!(refused, Err(CredentialError::Secret(secret)));
+    }
+    let root = file(&tpm, "gtt_gcp_ek_ak_ca_root.crt");
+    let refused = make_credential(&root, &name, &[1; 32], &random).unwrap_err();
+    assert!(matches!(refused, CredentialError::Certificate(_) | CredentialError::Key(_)), "RSA-4096: {refused}");
+    for n in 0..certificate.len() {
+        assert!(make_credential(&certificate[..n], &name, &[1; 32], &random).is_err());
+        let mut damaged = certificate.clone();
+        damaged[n] ^= 0x41;
+        let _ = make_credential(&damaged, &name, &[1; 32], &random);
     }
 }

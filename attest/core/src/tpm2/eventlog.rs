@@ -10,8 +10,8 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use super::parse::{ParseError, Reader, id};
 
-/// Bytes of the largest log: it travels in an envelope.
-pub const LOG_MAX: usize = 256 << 10;
+/// Bytes of the largest log: it travels in an envelope, with certificates beside it.
+pub const LOG_MAX: usize = 192 << 10;
 /// Events in one log. The smallest event has 32 bytes.
 const EVENTS_MAX: usize = 8192;
 /// Banks in one log.

@@ -171,7 +171,10 @@ fn signed(key: &Key, message: &[u8], signature: &Signature) -> bool {
 }
 
 /// The key in a certificate.
-fn certificate_key(der: &[u8]) -> Result<Key, String> {
+///
+/// # Errors
+/// Why there is none that a TPM's structures have too.
+pub fn certificate_key(der: &[u8]) -> Result<Key, String> {
     let der = rustls_pki_types::CertificateDer::from(der);
     let certificate = webpki::EndEntityCert::try_from(&der).map_err(|e| format!("{e:?}"))?;
     spki::key(&certificate.subject_public_key_info()).map_err(|e| e.to_string())

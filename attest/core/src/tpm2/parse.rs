@@ -189,7 +189,7 @@ fn coordinate(r: &mut Reader<'_>) -> Result<[u8; COORDINATE], ParseError> {
 pub enum Signature {
     /// RSA, PKCS #1 v1.5.
     RsaSsa(Vec<u8>),
-    /// RSA-PSS.
+    /// RSA-PSS; only with a salt as long as the hash, which older TPMs do not make.
     RsaPss(Vec<u8>),
     /// ECDSA: r and s, each 32 bytes, big endian.
     Ecdsa([u8; 64]),
