@@ -1,0 +1,291 @@
+//! A TPM 2.0, spoken to with raw commands: no library of the system is needed.
+//!
+//! Both keys come from the endorsement seed by a fixed template, so nothing is stored and a restart finds the same keys.
+//! They are flushed after each use; the password of the endorsement hierarchy, if it has one, must be given.
+
+mod command;
+mod error;
+mod run;
+mod template;
+mod transport;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use command::{Auth, Command, code, selection};
+use eider_attest::Code;
+use eider_attest::tpm2::eventlog::LOG_MAX;
+use eider_attest::tpm2::parse::{ParseError, Public, Reader, id};
+use eider_attest::tpm2::{Credential, Evidence, certificate_key};
+pub use error::TpmError;
+use run::{FIELD_MAX, parse};
+use serde_bytes::ByteArray;
+pub use template::AkKind;
+use transport::Transport;
+
+/// The kernel's TPM that several processes can use.
+pub const TPM_DEVICE: &str = "/dev/tpmrm0";
+/// The event log, as the kernel shows it to root.
+pub const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
+/// Where the certificate of the RSA-2048 endorsement key is stored (TCG EK Credential Profile, section 2.2.1.4).
+const EK_CERTIFICATE: u32 = 0x01c0_0002;
+/// Bytes of the largest certificate that is read.
+const CERTIFICATE_MAX: u16 = 8192;
+/// Bytes of one read of stored data; every TPM serves that.
+const NV_CHUNK: u16 = 512;
+/// How often to quote anew when a register has changed in between.
+const QUOTES: usize = 4;
+
+/// A TPM.
+#[derive(Debug)]
+pub struct Tpm {
+    transport: Transport,
+    /// Password of the endorsement hierarchy.
+    password: Vec<u8>,
+    kind: AkKind,
+}
+
+/// What goes into an envelope of kind `tpm2`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Produced {
+    /// See [`Evidence`].
+    pub evidence: Vec<u8>,
+    /// The event log, as it was given.
+    pub log: Option<Vec<u8>>,
+    /// Certificate of the endorsement key, then what the caller gave.
+    pub endorsements: Vec<Vec<u8>>,
+}
+
+impl Tpm {
+    /// The kernel's TPM, mostly [`TPM_DEVICE`]. A read waits as long as the TPM does.
+    ///
+    /// # Errors
+    /// [`TpmError::Open`].
+    pub fn open(path: &Path) -> Result<Self, TpmError> {
+        let transport = Transport::device(path).map_err(|source| TpmError::Open { path: path.into(), source })?;
+        Ok(Self { transport, password: vec![], kind: AkKind::default() })
+    }
+
+    /// The command socket of a software TPM.
+    ///
+    /// # Errors
+    /// [`TpmError::Connect`].
+    pub fn connect(address: SocketAddr) -> Result<Self, TpmError> {
+        let failed = |source| TpmError::Connect { address: address.to_string(), source };
+        Ok(Self { transport: Transport::socket(address).map_err(failed)?, password: vec![], kind: AkKind::default() })
+    }
+
+    /// With the password of the endorsement hierarchy; without this call it is empty, as it comes from the factory.
+    #[must_use]
+    pub fn with_endorsement_password(mut self, password: Vec<u8>) -> Self {
+        self.password = password;
+        self
+    }
+
+    /// With an attestation key of this kind.
+    #[must_use]
+    pub fn with_ak(mut self, kind: AkKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Everything for an envelope: a quote of `registers` with `qualifying`, which is [`eider_attest::Binding::short`].
+    /// `log` and `issuers` (intermediates and root of the TPM's maker) are the caller's. `certificate` takes the place of that
+    /// in the TPM, for TPMs that hold none. What is returned has been checked once.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub fn produce(
+        &mut self,
+        registers: &[u8],
+        qualifying: &[u8; 32],
+        log: Option<Vec<u8>>,
+        certificate: Option<Vec<u8>>,
+        issuers: Vec<Vec<u8>>,
+    ) -> Result<Produced, TpmError> {
+        let certificate = match certificate {
+            Some(certificate) => certificate,
+            None => self.ek_certificate()?,
+        };
+        let evidence = self.quote(registers, qualifying)?.encode();
+        Ok(Produced { evidence, log, endorsements: [vec![certificate], issuers].concat() })
+    }
+
+    /// DER of the certificate of the RSA-2048 endorsement key, as the TPM holds it.
+    ///
+    /// # Errors
+    /// [`TpmError::NoCertificate`], [`TpmError::Certificate`] and those of any command.
+    pub fn ek_certificate(&mut self) -> Result<Vec<u8>, TpmError> {
+        let what = "TPM2_NV_ReadPublic";
+        let public = match self.run(what, Command::new(code::NV_READ_PUBLIC).handle(EK_CERTIFICATE)) {
+            Err(TpmError::Refused { code, .. }) => return Err(TpmError::NoCertificate { index: EK_CERTIFICATE, code }),
+            public => public?,
+        };
+        let size = parse(what, || {
+            let mut r = Reader::new(&public, "TPM2B_NV_PUBLIC");
+            let mut r = Reader::new(r.sized("the index", FIELD_MAX)?, "TPMS_NV_PUBLIC");
+            r.take(10)?;
+            r.sized("its policy", FIELD_MAX)?;
+            let size = r.u16()?;
+            match size {
+                0..=CERTIFICATE_MAX => Ok(size),
+                _ => Err(ParseError::Length { what: "a certificate", found: size.into(), max: CERTIFICATE_MAX.into() }),
+            }
+        })?;
+        let mut all = vec![];
+        for offset in (0..size).step_by(NV_CHUNK.into()) {
+            let what = "TPM2_NV_Read";
+            let command = Command::new(code::NV_READ).authorised(EK_CERTIFICATE, Auth::Password(&[]));
+            let command = command.handle(EK_CERTIFICATE).u16(NV_CHUNK.min(size - offset)).u16(offset);
+            let response = self.run(what, command)?;
+            all.extend(parse(what, || Reader::new(&response, "stored data").sized("stored data", FIELD_MAX))?);
+        }
+        // Some makers fill the place up with zeros or ones behind the certificate.
+        let len = match all.get(..4) {
+            Some([0x30, 0x82, high, low]) => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return Err(TpmError::Certificate("it is not DER".into())),
+        };
+        if all.len() < len {
+            return Err(TpmError::Certificate("it is cut off".into()));
+        }
+        all.truncate(len);
+        certificate_key(&all).map_err(TpmError::Certificate)?;
+        Ok(all)
+    }
+
+    /// `TPMT_PUBLIC` of the attestation key.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub fn ak(&mut self) -> Result<Vec<u8>, TpmError> {
+        let template = template::ak(self.kind);
+        self.with_primary(&template, |_, _, public| Ok(public))
+    }
+
+    /// `TPMT_PUBLIC` of the default RSA-2048 endorsement key.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub fn ek(&mut self) -> Result<Vec<u8>, TpmError> {
+        self.with_primary(&template::ek(), |_, _, public| Ok(public))
+    }
+
+    /// Registers of the SHA-256 bank.
+    ///
+    /// # Errors
+    /// [`TpmError::Register`] if one is over 23 or the TPM has none in that bank, and those of any command.
+    pub fn pcrs(&mut self, registers: &[u8]) -> Result<BTreeMap<u8, [u8; 32]>, TpmError> {
+        let what = "TPM2_PCR_Read";
+        let mut values = BTreeMap::new();
+        for register in registers {
+            if *register > 23 {
+                return Err(TpmError::Register(*register));
+            }
+            let response = self.run(what, Command::new(code::PCR_READ).bytes(&selection(&[*register])))?;
+            // The counter of changes, what was read of the selection, and a list of one.
+            let value = parse(what, || {
+                let mut r = Reader::new(&response, "the registers");
+                r.u32()?;
+                for _ in 0..r.u32()?.min(16) {
+                    r.u16()?;
+                    let len = r.u8()?;
+                    r.take(len.into())?;
+                }
+                let found = r.u32()?;
+                if found == 0 { Ok(None) } else { Ok(<[u8; 32]>::try_from(r.sized("a register", 32)?).ok()) }
+            })?;
+            values.insert(*register, value.ok_or(TpmError::Register(*register))?);
+        }
+        Ok(values)
+    }
+
+    /// A quote of registers, with their values.
+    ///
+    /// # Errors
+    /// [`TpmError::Moving`] if the registers are never those that were quoted, and those of any command.
+    pub fn quote(&mut self, registers: &[u8], qualifying: &[u8]) -> Result<Evidence, TpmError> {
+        let what = "TPM2_Quote";
+        let template = template::ak(self.kind);
+        self.with_primary(&template, |tpm, handle, ak| {
+            let mut last = String::new();
+            for _ in 0..QUOTES {
+                let command = Command::new(code::QUOTE).authorised(handle, Auth::Password(&[]));
+                let command = command.sized(qualifying).u16(id::NULL).bytes(&selection(registers));
+                let values = tpm.pcrs(registers)?;
+                let response = tpm.run(what, command)?;
+                let (quote, signature) = parse(what, || {
+                    let mut r = Reader::new(&response, "the quote");
+                    Ok((r.sized("the quote", FIELD_MAX)?.to_vec(), r.rest().to_vec()))
+                })?;
+                let pcrs = values.into_iter().map(|(index, value)| (index, ByteArray::new(value))).collect();
+                let evidence = Evidence { ak: ak.clone(), quote, signature, pcrs };
+                match evidence.check(qualifying) {
+                    Ok(_) => return Ok(evidence),
+                    Err(reason) if reason.code == Code::SignatureInvalid => last = reason.to_string(),
+                    Err(reason) => return Err(TpmError::Unsound(reason.to_string())),
+                }
+            }
+            Err(TpmError::Moving(QUOTES, last))
+        })
+    }
+
+    /// Opens a credential that was made for this TPM's endorsement key and this attestation key, and returns the secret.
+    ///
+    /// # Errors
+    /// [`TpmError::Refused`] if it was made for other keys, and those of any command.
+    pub fn activate(&mut self, credential: &Credential) -> Result<Vec<u8>, TpmError> {
+        let (ak, ek) = (template::ak(self.kind), template::ek());
+        self.with_primary(&ak, |tpm, ak, _| {
+            tpm.with_primary(&ek, |tpm, ek, _| {
+                let session = tpm.policy_session()?;
+                let opened = tpm.policy_secret(session).and_then(|()| tpm.open_credential(ak, ek, session, credential));
+                // A session that was used ends with the command; one that was not must be flushed.
+                if opened.is_err() {
+                    let _ = tpm.flush(session);
+                }
+                opened
+            })
+        })
+    }
+
+    /// Whether the certificate is of this TPM's endorsement key, so that a credential for it can be opened here.
+    ///
+    /// # Errors
+    /// [`TpmError::OtherKey`] if not, and those of any command.
+    pub fn holds(&mut self, certificate: &[u8]) -> Result<(), TpmError> {
+        let certified = certificate_key(certificate).map_err(TpmError::Certificate)?;
+        let ek = self.ek()?;
+        let ek = parse("TPM2_CreatePrimary", || Public::parse(&ek))?;
+        if ek.key == certified { Ok(()) } else { Err(TpmError::OtherKey) }
+    }
+
+    /// Changes a register, as tests of a software TPM do.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    #[cfg(feature = "swtpm")]
+    pub fn extend(&mut self, register: u8, digest: &[u8; 32]) -> Result<(), TpmError> {
+        let command = Command::new(code::PCR_EXTEND).authorised(register.into(), Auth::Password(&[]));
+        self.run("TPM2_PCR_Extend", command.u32(1).u16(id::SHA256).bytes(digest)).map(|_| ())
+    }
+}
+
+/// Reads an event log, mostly [`EVENT_LOG`].
+///
+/// # Errors
+/// [`TpmError::Log`], if it is longer than a verifier reads too.
+pub fn read_log(path: &Path) -> Result<Vec<u8>, TpmError> {
+    let failed = |why: String| TpmError::Log { path: path.into(), why };
+    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
+    let mut log = vec![];
+    // The kernel's file says that it has no bytes, so it is read to see how many there are.
+    let limit = u64::try_from(LOG_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut log).map_err(|e| failed(e.to_string()))?;
+    if log.len() > LOG_MAX {
+        return Err(failed(format!("it has more than {LOG_MAX} bytes")));
+    }
+    Ok(log)
+}

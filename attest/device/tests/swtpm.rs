@@ -1,0 +1,291 @@
+//! From a TPM to a verdict: a software TPM makes evidence, and `eider-attest` judges it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use eider_attest::tpm2::parse::{Public, Reader};
+use eider_attest::tpm2::{Credential, Evidence, make_credential};
+use eider_attest::{Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Issued, Tier, appraise};
+use eider_attest_device::swtpm::{Swtpm, required};
+use eider_attest_device::{AkKind, Produced, Tpm, TpmError};
+use eider_protocol::{Hash, Identity, NodeId, OfferId};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+
+const REGISTERS: [u8; 3] = [0, 7, 16];
+/// SHA-256 of Google's root certificate of endorsement keys (pki.goog, `tpm_ek_root_1`).
+const GOOGLE: &str = "9bd5285f8fb18502a7947e621ffd470266f49fcd3b73e19a190f690ad32a7caf";
+
+/// One requester, one worker, one offer.
+struct Scene {
+    swtpm: Swtpm,
+    node: Identity,
+    requester: NodeId,
+    policy: AttestPolicy,
+    offer: Issued,
+    activated: BTreeSet<String>,
+}
+
+fn policy(root: &str, registers: &BTreeMap<u8, [u8; 32]>) -> AttestPolicy {
+    let mut text = format!(
+        "name = \"test\"\nclass = \"internal\"\nminimum = \"L1\"\n[tpm2]\nquoted = [0, 7, 16]\n\
+         roots = [{{ name = \"root\", sha256 = \"{root}\", from = \"the test\" }}]\n"
+    );
+    for (index, value) in registers {
+        let value = hex::encode(value);
+        text += &format!("[[tpm2.pcrs]]\nindex = {index}\nvalues = [\"{value}\"]\nfrom = \"read from it\"\n");
+    }
+    AttestPolicy::parse(text.as_bytes()).unwrap()
+}
+
+impl Scene {
+    fn new() -> Self {
+        let swtpm = Swtpm::start().unwrap();
+        let values = swtpm.tpm().unwrap().pcrs(&REGISTERS).unwrap();
+        let root = hex::encode(Sha256::digest(swtpm.issuers().unwrap().last().unwrap()));
+        Self {
+            policy: policy(&root, &values),
+            node: Identity::from_seed([1; 32]),
+            requester: Identity::from_seed([2; 32]).node_id(),
+            offer: Issued { offer: OfferId::from_bytes([3; 32]), nonce: [4; 32], at: now() },
+            activated: BTreeSet::new(),
+            swtpm,
+        }
+    }
+
+    fn binding(&self) -> Binding {
+        Binding {
+            kind: EvidenceKind::Tpm2,
+            nonce: self.offer.nonce,
+            requester: self.requester,
+            offer: self.offer.offer,
+            node: self.node.node_id(),
+            sealing: [5; 32],
+            engine: Hash::from_bytes([6; 32]),
+            policy: self.policy.hash(),
+        }
+    }
+
+    fn produce(&self, tpm: &mut Tpm) -> Produced {
+        let issuers = self.swtpm.issuers().unwrap();
+        tpm.produce(&REGISTERS, &self.binding().short(), None, None, issuers).unwrap()
+    }
+
+    fn verdict(&self, produced: &Produced) -> Appraisal {
+        let envelope = Envelope {
+            v: 1,
+            kind: EvidenceKind::Tpm2,
+            evidence: produced.evidence.clone(),
+            log: produced.log.clone().map(ByteBuf::from),
+            endorsements: produced.endorsements.iter().cloned().map(ByteBuf::from).collect(),
+            offer: self.offer.offer,
+            nonce: self.offer.nonce,
+            sealing: [5; 32],
+        };
+        let expected = Expected {
+            requester: self.requester,
+            node: self.node.node_id(),
+            sealing: [5; 32],
+            engine: Hash::from_bytes([6; 32]),
+            offer: self.offer,
+            earlier: &[],
+            seen: &BTreeMap::new(),
+            activated: &self.activated,
+        };
+        appraise(Some(&envelope.sign(&self.node)), &expected, now(), &self.policy)
+    }
+
+    fn codes(&self, produced: &Produced) -> Vec<Code> {
+        self.verdict(produced).reasons.into_iter().map(|r| r.code).collect()
+    }
+
+    /// What a requester and its worker do, once for a pair of keys.
+    fn activate(&mut self, tpm: &mut Tpm, produced: &Produced) {
+        let secret = [8; 32];
+        let name = name(produced);
+        let credential = make_credential(&produced.endorsements[0], &name, &secret, &[9; 64]).unwrap();
+        assert_eq!(tpm.activate(&credential).unwrap(), secret);
+        self.activated.extend(self.verdict(produced).activation);
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
+}
+
+fn name(produced: &Produced) -> [u8; 34] {
+    Public::parse(&Evidence::decode(&produced.evidence).unwrap().ak).unwrap().name
+}
+
+#[test]
+fn a_tpm_proves_l1_after_its_activation_and_not_before() {
+    if !required() {
+        return;
+    }
+    for kind in [AkKind::P256, AkKind::Rsa2048] {
+        let mut scene = Scene::new();
+        let mut tpm = scene.swtpm.tpm().unwrap().with_ak(kind);
+        let produced = scene.produce(&mut tpm);
+        let before = scene.verdict(&produced);
+        assert_eq!(scene.codes(&produced), [Code::ActivationMissing], "{:?}", before.reasons);
+        assert_eq!(before.tier, Tier::L0);
+        tpm.holds(&produced.endorsements[0]).unwrap();
+        scene.activate(&mut tpm, &produced);
+        let after = scene.verdict(&produced);
+        assert_eq!((after.tier, &after.reasons[..]), (Tier::L1, &[][..]));
+        assert_eq!(after.activation, before.activation);
+        drop(tpm);
+
+        scene.swtpm.restart().unwrap();
+        let mut tpm = scene.swtpm.tpm().unwrap().with_ak(kind);
+        let again = scene.produce(&mut tpm);
+        assert_eq!(name(&again), name(&produced), "the same key after a restart");
+        assert_eq!(scene.verdict(&again).tier, Tier::L1, "one activation is for the pair of keys");
+    }
+}
+
+#[test]
+fn many_quotes_leave_no_keys_or_sessions_behind() {
+    if !required() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let mut tpm = scene.swtpm.tpm().unwrap();
+    let produced = scene.produce(&mut tpm);
+    for _ in 0..8 {
+        scene.activate(&mut tpm, &produced);
+        let mut other = make_credential(&produced.endorsements[0], &name(&produced), &[1; 16], &[2; 64]).unwrap();
+        other.blob[40] ^= 1;
+        assert!(matches!(tpm.activate(&other), Err(TpmError::Refused { code: 0x1df, .. })));
+    }
+}
+
+#[test]
+fn an_attestation_key_of_another_tpm_cannot_be_activated() {
+    if !required() {
+        return;
+    }
+    let (scene, other) = (Scene::new(), Swtpm::start().unwrap());
+    let (mut tpm, mut foreign) = (scene.swtpm.tpm().unwrap(), other.tpm().unwrap());
+    // The quote of one TPM beside the certificate of the other.
+    let mut produced = scene.produce(&mut foreign);
+    assert_ne!(produced.endorsements[0], tpm.ek_certificate().unwrap());
+    assert_eq!(scene.codes(&produced), [Code::ChainInvalid], "its own certificate is of another authority");
+    produced.endorsements[0] = tpm.ek_certificate().unwrap();
+    assert_eq!(scene.codes(&produced), [Code::ActivationMissing]);
+    let credential = make_credential(&produced.endorsements[0], &name(&produced), &[8; 32], &[9; 64]).unwrap();
+    let refused = tpm.activate(&credential).unwrap_err();
+    assert!(matches!(refused, TpmError::Refused { code: 0x1df, .. }), "{refused}");
+    assert!(refused.to_string().contains("another attestation key"), "{refused}");
+    let refused = foreign.activate(&credential).unwrap_err();
+    assert!(matches!(refused, TpmError::Refused { .. }), "{refused}");
+    assert!(matches!(foreign.holds(&produced.endorsements[0]), Err(TpmError::OtherKey)));
+    assert_eq!(scene.codes(&produced), [Code::ActivationMissing]);
+}
+
+#[test]
+fn a_changed_register_and_another_nonce_have_their_reasons() {
+    if !required() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let mut tpm = scene.swtpm.tpm().unwrap();
+    let produced = scene.produce(&mut tpm);
+    scene.activate(&mut tpm, &produced);
+    let other = tpm.produce(&REGISTERS, &[7; 32], None, None, scene.swtpm.issuers().unwrap()).unwrap();
+    assert_eq!(scene.codes(&other), [Code::BindingMismatch]);
+    let fewer = tpm.produce(&[0, 7], &scene.binding().short(), None, None, scene.swtpm.issuers().unwrap()).unwrap();
+    assert_eq!(scene.codes(&fewer), [Code::PcrMissing]);
+    tpm.extend(16, &[1; 32]).unwrap();
+    let changed = scene.verdict(&scene.produce(&mut tpm));
+    assert_eq!(changed.reasons.iter().map(|r| r.code).collect::<Vec<_>>(), [Code::PcrMismatch]);
+    assert!(changed.reasons[0].detail.starts_with("register 16 is "), "{}", changed.reasons[0]);
+    assert_eq!(scene.codes(&produced), [], "what was quoted before still holds");
+    // A log that leads to no such register.
+    let mut logged = produced.clone();
+    logged.log = Some([&16_u32.to_le_bytes()[..], &8_u32.to_le_bytes(), &[1; 20], &0_u32.to_le_bytes()].concat());
+    assert_eq!(scene.codes(&logged), [Code::LogMismatch]);
+    assert!(matches!(tpm.pcrs(&[24]), Err(TpmError::Register(24))));
+}
+
+/// What tpm2-tools make is opened here, so that not only our own two halves agree.
+#[test]
+fn a_credential_by_tpm2_tools_is_opened() {
+    if !required() {
+        return;
+    }
+    let scene = Scene::new();
+    let mut tpm = scene.swtpm.tpm().unwrap();
+    let ak = Public::parse(&tpm.ak().unwrap()).unwrap();
+    let at = |name: &str| scene.swtpm.folder().join(name);
+    let ek = tpm.ek().unwrap();
+    std::fs::write(at("ek"), [&u16::try_from(ek.len()).unwrap().to_be_bytes()[..], &ek].concat()).unwrap();
+    std::fs::write(at("secret"), [3; 20]).unwrap();
+    let mut tool = Command::new("tpm2_makecredential");
+    tool.args(["-T", "none", "-n", &hex::encode(ak.name)]).arg("-u").arg(at("ek"));
+    let made = tool.arg("-s").arg(at("secret")).arg("-o").arg(at("credential")).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // Eight bytes of the tool's own, then both parts, each behind its length.
+    let file = std::fs::read(at("credential")).unwrap();
+    let mut r = Reader::new(&file[8..], "the credential");
+    let blob = r.sized("the first part", 512).unwrap().to_vec();
+    let secret = r.sized("the second part", 512).unwrap().to_vec();
+    assert_eq!(tpm.activate(&Credential { blob, secret }).unwrap(), [3; 20]);
+}
+
+#[test]
+fn the_authority_of_a_software_tpm_is_no_root_of_another_policy() {
+    if !required() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let mut tpm = scene.swtpm.tpm().unwrap();
+    scene.policy = policy(GOOGLE, &BTreeMap::new());
+    let produced = scene.produce(&mut tpm);
+    scene.activate(&mut tpm, &produced);
+    let verdict = scene.verdict(&produced);
+    assert_eq!(scene.codes(&produced), [Code::RootUnpinned]);
+    assert_eq!(verdict.tier, Tier::L0);
+}
+
+/// What tpm2-tools say of a quote.
+fn checkquote(scene: &Scene, evidence: &Evidence, qualifying: &[u8]) -> bool {
+    let at = |name: &str| scene.swtpm.folder().join(name);
+    let len = u16::try_from(evidence.ak.len()).unwrap().to_be_bytes();
+    std::fs::write(at("ak"), [&len[..], &evidence.ak].concat()).unwrap();
+    std::fs::write(at("quote"), &evidence.quote).unwrap();
+    std::fs::write(at("signature"), &evidence.signature).unwrap();
+    let mut tool = Command::new("tpm2_checkquote");
+    tool.arg("-u").arg(at("ak")).arg("-m").arg(at("quote")).arg("-s").arg(at("signature"));
+    tool.args(["-g", "sha256", "-q", &hex::encode(qualifying)]).output().unwrap().status.success()
+}
+
+#[test]
+fn every_flipped_byte_is_refused_here_and_by_tpm2_tools() {
+    if !required() {
+        return;
+    }
+    for kind in [AkKind::P256, AkKind::Rsa2048] {
+        let mut scene = Scene::new();
+        let mut tpm = scene.swtpm.tpm().unwrap().with_ak(kind);
+        let produced = scene.produce(&mut tpm);
+        scene.activate(&mut tpm, &produced);
+        let (evidence, qualifying) = (Evidence::decode(&produced.evidence).unwrap(), scene.binding().short());
+        assert_eq!(scene.codes(&produced), []);
+        assert!(checkquote(&scene, &evidence, &qualifying), "{kind:?}");
+        for n in 0..evidence.quote.len() + evidence.signature.len() {
+            let mut flipped = evidence.clone();
+            match n.checked_sub(evidence.quote.len()) {
+                None => flipped.quote[n] ^= 1,
+                Some(n) => flipped.signature[n] ^= 1,
+            }
+            let codes = scene.codes(&Produced { evidence: flipped.encode(), ..produced.clone() });
+            let known = [Code::EvidenceMalformed, Code::SignatureInvalid];
+            assert!(matches!(&codes[..], [code] if known.contains(code)), "byte {n}: {codes:?}");
+            // A process for each byte would take long: every seventh.
+            assert!(n % 7 != 0 || !checkquote(&scene, &flipped, &qualifying), "byte {n}: tpm2-tools accept it");
+        }
+    }
+}
