@@ -2,7 +2,7 @@
 //!
 //! This is the room with side effects beside `eider-attest`, which judges what is made here and touches nothing. [`Tpm`]
 //! speaks with a TPM 2.0 and makes evidence of kind `tpm2`; [`tsm`] asks the kernel for a report of SEV-SNP or TDX;
-//! [`probe`] lists what this machine has. What is found says nothing of what it proves: a tier comes out of an appraisal.
+//! [`probe()`] lists what this machine has. What is found says nothing of what it proves: a tier comes out of an appraisal.
 //!
 //! The TPM part is tested with a software TPM over its socket; a TPM behind `/dev/tpmrm0` has not been at hand. The part for
 //! SEV-SNP and TDX has never run on its hardware. There is no producer for AWS Nitro: its device wants an `ioctl`, so

@@ -210,6 +210,22 @@ fn a_changed_register_and_another_nonce_have_their_reasons() {
     assert!(matches!(tpm.pcrs(&[24]), Err(TpmError::Register(24))));
 }
 
+#[test]
+fn a_password_of_the_endorsement_hierarchy_must_be_given() {
+    if !required() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let mut tpm = scene.swtpm.tpm().unwrap();
+    tpm.set_endorsement_password(b"secret").unwrap();
+    let refused = tpm.ak().unwrap_err().to_string();
+    assert!(refused.contains("give the password of the endorsement hierarchy"), "{refused}");
+    let mut tpm = tpm.with_endorsement_password(b"secret".to_vec());
+    let produced = scene.produce(&mut tpm);
+    scene.activate(&mut tpm, &produced);
+    assert_eq!(scene.codes(&produced), []);
+}
+
 /// What tpm2-tools make is opened here, so that not only our own two halves agree.
 #[test]
 fn a_credential_by_tpm2_tools_is_opened() {

@@ -2,6 +2,8 @@
 
 /// Command codes, TPM 2.0 Library part 2, section 6.5.2.
 pub(super) mod code {
+    #[cfg(feature = "swtpm")]
+    pub(crate) const HIERARCHY_CHANGE_AUTH: u32 = 0x129;
     pub(crate) const CREATE_PRIMARY: u32 = 0x131;
     pub(crate) const ACTIVATE_CREDENTIAL: u32 = 0x147;
     pub(crate) const NV_READ: u32 = 0x14e;

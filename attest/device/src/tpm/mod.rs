@@ -262,6 +262,17 @@ impl Tpm {
         if ek.key == certified { Ok(()) } else { Err(TpmError::OtherKey) }
     }
 
+    /// Sets the password of the endorsement hierarchy, as tests of a software TPM do.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    #[cfg(feature = "swtpm")]
+    pub fn set_endorsement_password(&mut self, password: &[u8]) -> Result<(), TpmError> {
+        let command = Command::new(code::HIERARCHY_CHANGE_AUTH);
+        let command = command.authorised(run::ENDORSEMENT, Auth::Password(&self.password)).sized(password);
+        self.run("TPM2_HierarchyChangeAuth", command).map(|_| ())
+    }
+
     /// Changes a register, as tests of a software TPM do.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::command::{Auth, Command, code, sized};
 use super::{Tpm, TpmError};
 
 /// `TPM_RH_ENDORSEMENT`.
-const ENDORSEMENT: u32 = 0x4000_000b;
+pub(super) const ENDORSEMENT: u32 = 0x4000_000b;
 /// `TPM_RH_NULL`.
 const NULL: u32 = 0x4000_0007;
 /// `TPM_SE_POLICY`.
