@@ -100,7 +100,11 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         (vec!["query", "-w", "nowhere", "SELECT 1"], "HOST:PORT"),
         (vec!["query", "-w", "127.0.0.1:1#b3:zz", "SELECT 1"], "64 hexadecimal digits"),
         (vec!["query", "-w", "127.0.0.1:1", "-k", "4", "-q", "2", "SELECT 1"], "no majority"),
-        (vec!["query", "-w", "127.0.0.1:1", "--class", "sensitive", "SELECT 1"], "proven hardware"),
+        (
+            vec!["query", "-w", "127.0.0.1:1", "--class", "sensitive", "--attest", "internal", "SELECT 1"],
+            "is for internal",
+        ),
+        (vec!["query", "-w", "127.0.0.1:1", "--attest", "/nowhere.toml", "SELECT 1"], "/nowhere.toml"),
         (vec!["run", "--input", "x", "SELECT 1"], "NAME=PATH"),
         (vec!["run", "--memory", "1MiB", "SELECT 1"], "64MiB to 4GiB"),
         (vec!["run", "--seed", "12", "SELECT 1"], "64 hexadecimal digits"),

@@ -8,7 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use eider_core::Plan;
-use eider_node::{Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, Notice, Requester, Sink};
+use eider_node::{
+    Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, Notice, Requester, Requirement, Sink,
+};
 use eider_protocol::{DataClass, Identity, Limits};
 use eider_sandbox::Variant;
 use tokio::sync::watch;
@@ -70,6 +72,8 @@ pub struct Job {
     pub memory: u64,
     /// Largest result, bytes.
     pub result: u64,
+    /// What its workers must prove.
+    pub attest: Option<Requirement>,
 }
 
 /// What a job gave.
@@ -114,6 +118,7 @@ impl Job {
             seed: [7; 32],
             memory: 2 << 30,
             result: 4 << 30,
+            attest: None,
         }
     }
     /// With other k and quorum.
@@ -145,7 +150,8 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
         plan: job.plan,
         engine: EngineBinary::built_in()?.hash,
         variant: job.variant,
-        class: DataClass::Public,
+        class: job.attest.as_ref().map_or(DataClass::Public, |a| a.policy.class),
+        attest: job.attest.clone(),
         limits: Limits {
             memory: job.memory,
             result: job.result,

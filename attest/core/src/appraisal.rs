@@ -192,6 +192,8 @@ pub struct Expected<'a> {
     pub sealing: [u8; 32],
     /// Engine of the Offer.
     pub engine: Hash,
+    /// Hash of the policy that the Offer named: what the evidence is bound to, whatever policy it is judged under now.
+    pub demanded: Hash,
     /// The Offer.
     pub offer: Issued,
     /// Earlier offers of this requester.
@@ -223,7 +225,7 @@ pub fn appraise(bytes: Option<&[u8]>, expected: &Expected<'_>, now: i64, policy:
             node: expected.node,
             sealing: expected.sealing,
             engine: expected.engine,
-            policy: policy.hash(),
+            policy: expected.demanded,
         };
         let given =
             Given { envelope: &envelope, binding, now, policy, seen: expected.seen, activated: expected.activated };

@@ -219,7 +219,17 @@ impl Parties {
         let requester = NodeId::from_bytes([4; 32]);
         let node = self.identity.node_id();
         let (seen, activated) = (&seen, &activated);
-        let expected = Expected { requester, node, sealing, engine, offer, earlier: &[], seen, activated };
+        let expected = Expected {
+            requester,
+            node,
+            sealing,
+            engine,
+            demanded: self.policy.hash(),
+            offer,
+            earlier: &[],
+            seen,
+            activated,
+        };
         appraise(Some(bytes), &expected, NOW, &self.policy)
     }
 }

@@ -106,6 +106,11 @@ impl Swtpm {
         Tpm::connect(self.address).map_err(|e| e.to_string())
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// DER of the intermediate and of the root of its authority.
     ///
     /// # Errors

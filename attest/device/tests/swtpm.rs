@@ -89,6 +89,7 @@ impl Scene {
             node: self.node.node_id(),
             sealing: [5; 32],
             engine: Hash::from_bytes([6; 32]),
+            demanded: self.policy.hash(),
             offer: self.offer,
             earlier: &[],
             seen: &BTreeMap::new(),

@@ -38,7 +38,10 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
         Some(reason) => println!("jobs: {reason}"),
         None => println!("jobs: not paused"),
     }
-    println!("hardware attestation (TPM, SEV-SNP, TDX, Nitro): not built yet");
+    println!("hardware that could vouch for this machine (what it proves is for a requester to say):");
+    for source in eider_attest_device::probe() {
+        println!("  {source}");
+    }
     if args.limits {
         println!("limits of the sandbox, beside those of a job's own Offer:");
         for limit in limits::all() {

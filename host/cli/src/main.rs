@@ -1,5 +1,6 @@
 //! The `eider` program: command lines in, exit codes out. All that lasts is in `eider-node`.
 
+mod audit;
 mod cell;
 mod doctor;
 mod engine;
@@ -7,6 +8,7 @@ mod grid;
 mod job;
 mod key;
 mod output;
+mod policy;
 mod query;
 mod run;
 mod setup;
@@ -23,8 +25,8 @@ use tracing_subscriber::EnvFilter;
     version,
     max_term_width = 100,
     after_help = "\
-Exit codes: 0 done, 1 the query failed, 2 wrong usage, 3 no verified result, 130 interrupted.
-Files: EIDER_HOME (keys, default ~/.local/share/eider), EIDER_CACHE (compiled engines, default ~/.cache/eider)."
+Exit codes: 0 done, 1 the query failed, 2 wrong usage, 3 no verified result, 4 an audit or diff finds a change, 130 interrupted.
+Files: EIDER_HOME (keys and past jobs, default ~/.local/share/eider), EIDER_CACHE (compiled engines, default ~/.cache/eider)."
 )]
 struct Args {
     #[command(subcommand)]
@@ -59,6 +61,12 @@ enum Command {
     /// Query engines: what they are and what they may touch.
     #[command(subcommand)]
     Engine(engine::EngineCommand),
+    /// Policies: what workers must prove of their hardware.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Past jobs: who claimed what hardware, who proved it, and whether that still holds.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// What this machine gives to a worker's sandbox, and what it lacks.
     Doctor(doctor::DoctorArgs),
     /// One job's process; started by workers, not by people.
@@ -85,6 +93,8 @@ fn main() -> ExitCode {
             Command::Up(args) => grid::up(args).await,
             Command::Key(command) => key::key(&command),
             Command::Engine(command) => engine::engine(command).await,
+            Command::Policy(command) => policy::policy(&command),
+            Command::Audit(command) => audit::audit(command).await,
             Command::Doctor(args) => doctor::doctor(args).await,
             Command::Cell(_) => Ok(ExitCode::FAILURE),
         }

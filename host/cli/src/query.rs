@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::job::JobArgs;
 use crate::output::{Output, SharedOutput};
-use crate::setup;
+use crate::{audit, policy, setup};
 
 /// Largest peers file, bytes.
 const PEERS_MAX: u64 = 1 << 20;
@@ -40,6 +40,9 @@ pub(crate) struct QueryArgs {
     /// Class of the data: decides which workers may see it.
     #[arg(long, value_enum, default_value = "public")]
     class: Class,
+    /// What workers must prove of their hardware: a policy file; the shipped policy of the class unless said.
+    #[arg(long, value_name = "POLICY")]
+    attest: Option<PathBuf>,
     /// Which bids are taken first.
     #[arg(long, value_enum, default_value = "fast")]
     prefer: Prefer,
@@ -73,10 +76,12 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     let class = match args.class {
         Class::Public => DataClass::Public,
         Class::Internal => DataClass::Internal,
-        Class::Sensitive => {
-            bail!("sensitive data needs workers with proven hardware (attestation), which is not built yet")
-        }
+        Class::Sensitive => DataClass::Sensitive,
     };
+    let requirement = policy::for_class(class, args.attest.as_ref())?;
+    if requirement.policy.development {
+        eprintln!("DEVELOPMENT POLICY {}: evidence made by software counts", requirement.policy.name);
+    }
     let plan = Plan {
         k: args.k,
         quorum: args.quorum.unwrap_or(args.k / 2 + 1),
@@ -101,11 +106,14 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
         engine: setup::engine(args.job.engine.as_ref())?.hash,
         variant: args.job.variant(),
         class,
+        attest: Some(requirement.clone()),
         limits: args.job.limits()?,
         time_us: args.job.time_us()?,
         seed: args.job.seed()?,
     };
-    let requester = Requester::new(setup::identity(&Paths::from_env()?.key())?);
+    let paths = Paths::from_env()?;
+    let mut store = audit::store(&paths)?;
+    let requester = Requester::new(setup::identity(&paths.key())?).with_memory(store.memory()?);
     let sink: Box<dyn Sink> = Box::new(SharedOutput(output.clone()));
     let (notices, watched) = watch::channel(Notice::default());
     let bar = tokio::spawn(show_progress(watched, plan.quorum));
@@ -116,6 +124,7 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
             if record.end == "verified" {
                 finish(&output)?;
             }
+            store.keep(&record, Some(&requirement), requester.memory())?;
             report(&record, args.explain.as_deref())?
         }
         // Whoever read our output has enough.

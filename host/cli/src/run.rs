@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail};
+use clap::{Args, FromArgMatches};
 use eider_node::{Paths, RunError, Work, run_local};
-use eider_protocol::{Dispatch, NodeId, OfferId, Outcome};
+use eider_protocol::{Outcome, Task};
 use eider_sandbox::{BrokerError, CellError};
 
 use crate::job::JobArgs;
@@ -19,6 +20,14 @@ pub(crate) struct RunArgs {
     job: JobArgs,
 }
 
+impl RunArgs {
+    /// As from a command line.
+    pub(crate) fn from_words<const N: usize>(words: [&str; N]) -> Result<Self> {
+        let matches = Self::augment_args(clap::Command::new("run")).try_get_matches_from(words)?;
+        Ok(Self::from_arg_matches(&matches)?)
+    }
+}
+
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     let args = args.job;
     let sql = args.sql()?;
@@ -27,16 +36,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     let image = setup::image(&Paths::from_env()?, &engine, args.variant()).await?;
     let runner = setup::runner(vec![image], 1)?;
     let inputs = args.pin().await?;
-    let nobody = [0; 32];
-    let dispatch = Dispatch {
-        offer: OfferId::from_bytes(nobody),
-        worker: NodeId::from_bytes(nobody),
-        sql,
-        inputs: inputs.entries(),
-        time_us: args.time_us()?,
-        seed: args.seed()?,
-    };
-    let work = Work { dispatch, limits: args.limits()?, engine: engine.hash, variant: args.variant() };
+    let task = Task { sql, inputs: inputs.entries(), time_us: args.time_us()?, seed: args.seed()? };
+    let work = Work { task, limits: args.limits()?, engine: engine.hash, variant: args.variant() };
     let output = Arc::new(Mutex::new(Output::open(args.format, args.output.as_deref())?));
     let mut sink = SharedOutput(output.clone());
     let started = std::time::Instant::now();

@@ -40,7 +40,7 @@ pub(crate) struct WorkerArgs {
     /// Disk for cached inputs.
     #[arg(long)]
     disk: Option<ByteSize>,
-    /// Data classes that are served: public, internal.
+    /// Data classes that are served: public, internal, and with proven hardware sensitive.
     #[arg(long, value_delimiter = ',', value_parser = class)]
     classes: Option<Vec<DataClass>>,
     /// Serve metered jobs too.
@@ -81,8 +81,8 @@ fn class(text: &str) -> Result<DataClass, String> {
     match text {
         "public" => Ok(DataClass::Public),
         "internal" => Ok(DataClass::Internal),
-        "sensitive" => Err("sensitive data needs proven hardware (attestation), which is not built yet".into()),
-        _ => Err(format!("{text:?} is not public or internal")),
+        "sensitive" => Ok(DataClass::Sensitive),
+        _ => Err(format!("{text:?} is not public, internal or sensitive")),
     }
 }
 
@@ -159,6 +159,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         cache: paths.home.join("inputs"),
         runner: Arc::new(CellRunner::new(pools, std::env::temp_dir())),
         donation: donation.clone(),
+        attester: policy.attest.as_ref().map(eider_node::DeviceConfig::attester).transpose()?,
     };
     let worker = Worker::start(setup)?;
     eprintln!(

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use eider_attest::{
-    Appraisal, AttestPolicy, Binding, Code, Credential, Envelope, EvidenceKind, Expected, Issued, Tier, appraise,
-    challenge,
-};
+use eider_attest::tpm2::{self, Credential, make_credential};
+use eider_attest::{Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Issued, Tier, appraise};
 use eider_protocol::{Challenge, Demand, Hash, Identity, NodeId, Offer, OfferId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -134,6 +132,43 @@ pub struct Memory {
     pub activated: BTreeSet<String>,
 }
 
+impl Memory {
+    /// Offers are remembered for this long at least, so that what is too old is told from what was never asked for.
+    pub(crate) const KEPT_SECONDS: i64 = 86_400;
+
+    /// Both together.
+    #[must_use]
+    pub(crate) fn merged(mut self, other: Self) -> Self {
+        let newest = other.issued.iter().map(|i| i.at).max().unwrap_or(0);
+        self.issued.retain(|i| !other.issued.contains(i) && i.at >= newest.saturating_sub(Self::KEPT_SECONDS));
+        self.issued.extend(other.issued);
+        for (key, number) in other.seen {
+            let known = self.seen.entry(key).or_default();
+            *known = (*known).max(number);
+        }
+        self.activated.extend(other.activated);
+        self
+    }
+
+    /// The part that bears on one verdict.
+    pub(crate) fn about(&self, appraisal: &Appraisal, offer: Option<OfferId>) -> Self {
+        Self {
+            issued: self.issued.iter().filter(|i| Some(i.offer) == offer).copied().collect(),
+            seen: self.seen.iter().filter(|(k, _)| appraisal.collateral.contains_key(*k)).map(own).collect(),
+            activated: self
+                .activated
+                .iter()
+                .filter(|pair| Some(*pair) == appraisal.activation.as_ref())
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+fn own((key, number): (&String, &u64)) -> (String, u64) {
+    (key.clone(), *number)
+}
+
 /// A policy that a job's workers must satisfy.
 #[derive(Clone, Debug)]
 pub struct Requirement {
@@ -195,6 +230,7 @@ impl Requirement {
             node: bid.node,
             sealing: bid.sealing,
             engine: offer.engine,
+            demanded: self.policy.hash(),
             offer: issued,
             earlier: &memory.issued,
             seen: &memory.seen,
@@ -219,10 +255,14 @@ impl Requirement {
     }
 }
 
+/// A credential that only a TPM with the endorsement key and the attestation key of this evidence can open.
 fn challenge_of(bytes: &[u8], node: NodeId) -> Result<(Credential, [u8; 32]), String> {
     let envelope = Envelope::open(bytes, node).map_err(|e| e.to_string())?;
-    let mut random = [0; 128];
-    getrandom::fill(&mut random).map_err(|e| e.to_string())?;
-    let (secret, rest) = random.split_first_chunk::<32>().ok_or("no randomness")?;
-    Ok((challenge(&envelope, secret, rest).map_err(|e| e.to_string())?, *secret))
+    let evidence = tpm2::Evidence::decode(&envelope.evidence).map_err(|e| e.to_string())?;
+    let ak = tpm2::parse::Public::parse(&evidence.ak).map_err(|e| e.to_string())?;
+    let certificate = envelope.endorsements.first().ok_or("no certificate")?;
+    let (mut secret, mut random) = ([0; 32], [0; tpm2::RANDOM]);
+    getrandom::fill(&mut secret).and_then(|()| getrandom::fill(&mut random)).map_err(|e| e.to_string())?;
+    let credential = make_credential(certificate, &ak.name, &secret, &random).map_err(|e| e.to_string())?;
+    Ok((credential, secret))
 }

@@ -2,19 +2,26 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, Peer, PeerState};
-use eider_protocol::{Body, Dispatch, NodeId, Offer, OfferId, Outcome, Settle, Signed, Verify, query_hash};
+use eider_attest::{Envelope, Issued};
+use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState};
+use eider_protocol::{
+    Bid, Body, Challenge, Dispatch, NodeId, Offer, OfferId, Outcome, ResetCode, Response, Settle, Signed, Task, Verify,
+    query_hash,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::attest::{BidEvidence, Judged, Requirement};
 use crate::peer::{Command, Output, PeerTask, Said};
 use crate::record::{JobRecord, Moment, PeerRecord, ResetCodeWord, What, end_words, fate};
 use crate::requester::{JobRequest, Notice, RequestError, Shared, Sink, locked};
 use crate::serve::Grant;
 
+/// What sealing and signing add to a task: key, tag, ids, CBOR.
+const SEALING_BYTES: usize = 1024;
 /// How long a finished job waits for the receipts of its Settles.
 const RECEIPTS: Duration = Duration::from_millis(300);
 
@@ -29,6 +36,7 @@ pub(crate) struct Driver {
     output: Output,
     notices: watch::Sender<Notice>,
     commands: Vec<Option<mpsc::Sender<Command>>>,
+    bids: Vec<Option<Bid>>,
     peers: Vec<PeerRecord>,
     nodes: Vec<Option<NodeId>>,
     timeline: Vec<Moment>,
@@ -36,6 +44,10 @@ pub(crate) struct Driver {
     tasks: JoinSet<()>,
     awaiting_receipts: usize,
     end: Option<End>,
+    /// When it was offered, seconds since 1970.
+    at: i64,
+    /// Bids that wait for the answer to a Challenge: the secret, and the keys that it would show.
+    challenged: Vec<Option<(Box<Signed<Bid>>, [u8; 32], String)>>,
 }
 
 impl Driver {
@@ -58,6 +70,7 @@ impl Driver {
             profile: request.variant.profile().into(),
             limits: request.limits,
             inputs: request.inputs.summary(),
+            attest: request.attest.as_ref().filter(|a| a.wants_evidence()).map(Requirement::demand),
             nonce,
         };
         let offer = Signed::sign(&shared.identity, offer);
@@ -70,6 +83,8 @@ impl Driver {
             fate: String::new(),
             at_fault: false,
             commit: None,
+            appraisal: None,
+            known: None,
             signed_bid: None,
             signed_commit: None,
             signed_receipt: None,
@@ -86,6 +101,7 @@ impl Driver {
             started: Instant::now(),
             notices,
             commands: (0..n).map(|_| None).collect(),
+            bids: vec![None; n],
             peers,
             nodes: vec![None; n],
             timeline: vec![],
@@ -93,10 +109,13 @@ impl Driver {
             tasks: JoinSet::new(),
             awaiting_receipts: 0,
             end: None,
+            at: unix_now(),
+            challenged: (0..n).map(|_| None).collect(),
             request,
         };
-        let size = driver.dispatch(NodeId::from_bytes([0; 32])).to_payload().len();
-        let max = eider_protocol::Kind::Dispatch.max_bytes();
+        driver.shared.remember(driver.issued(), driver.request.attest.as_ref());
+        let size = driver.task().size();
+        let max = eider_protocol::Kind::Dispatch.max_bytes() - SEALING_BYTES;
         if size > max { Err(RequestError::TooLarge(size, max)) } else { Ok(driver) }
     }
 
@@ -108,17 +127,78 @@ impl Driver {
         self.timeline.push(Moment { ms: self.started.elapsed().as_secs_f64() * 1e3, peer, what });
     }
 
-    fn dispatch(&self, worker: NodeId) -> Signed<Dispatch> {
+    fn task(&self) -> Task {
         let r = &self.request;
-        let message = Dispatch {
-            offer: self.id,
-            worker,
-            sql: r.sql.clone(),
-            inputs: r.inputs.entries(),
-            time_us: r.time_us,
-            seed: r.seed,
+        Task { sql: r.sql.clone(), inputs: r.inputs.entries(), time_us: r.time_us, seed: r.seed }
+    }
+
+    /// The task, sealed to the key in a worker's Bid and tied to the evidence in it.
+    fn dispatch(&self, p: Peer, worker: NodeId) -> Option<Signed<Dispatch>> {
+        let bid = self.bids[p].as_ref()?;
+        let shown = bid.evidence.as_ref().map(|e| Envelope::hash(e));
+        let sealed = self.task().seal(self.id, worker, bid.sealing, shown).ok()?;
+        Some(Signed::sign(&self.shared.identity, sealed))
+    }
+
+    fn issued(&self) -> Issued {
+        Issued { offer: self.id, nonce: self.offer.message().nonce, at: self.at }
+    }
+
+    /// What a Bid in favour shows of its worker's hardware, if the job wants to know: the event that it comes to, or none
+    /// while a TPM has still to answer.
+    async fn appraise(&mut self, p: Peer, bid: Box<Signed<Bid>>) -> Option<Event> {
+        let answer = bid.message().answer.clone();
+        let (Some(requirement), Some(node), Ok(_)) = (self.request.attest.clone(), self.nodes[p], &answer) else {
+            return Some(Event::Bid(p, answer));
         };
-        Signed::sign(&self.shared.identity, message)
+        if !requirement.wants_evidence() {
+            return Some(Event::Bid(p, answer));
+        }
+        let evidence = BidEvidence {
+            bytes: bid.message().evidence.as_ref().map(|e| &e[..]),
+            node,
+            sealing: bid.message().sealing,
+        };
+        let (judged, known) = {
+            let mut memory = locked(&self.shared.memory);
+            let known = memory.clone();
+            (requirement.judge(&evidence, self.offer.message(), self.issued(), unix_now(), &mut memory), known)
+        };
+        match judged {
+            Judged::Challenge { credential, secret, pair } if self.challenged[p].is_none() => {
+                self.note(Some(p), What::Challenge);
+                let message = Challenge { offer: self.id, credential: credential.blob, secret: credential.secret };
+                let message = Box::new(self.sign(message));
+                self.challenged[p] = Some((bid, secret, pair));
+                self.command(p, Command::Challenge(message)).await;
+                None
+            }
+            Judged::Challenge { .. } => Some(Event::Unfit(p, "its TPM has answered, and lacks the keys".into())),
+            Judged::Done(appraisal) => {
+                let (tier, minimum) = (appraisal.tier, requirement.policy.minimum);
+                let reasons: Vec<_> = appraisal.reasons.iter().map(ToString::to_string).collect();
+                self.peers[p].known = Some(known.about(&appraisal, evidence_offer(evidence.bytes, node)));
+                self.peers[p].appraisal = Some(*appraisal);
+                if tier < minimum {
+                    let policy = &requirement.policy.name;
+                    return Some(Event::Unfit(
+                        p,
+                        format!("{tier}, policy {policy} wants {minimum}; {}", reasons.join("; ")),
+                    ));
+                }
+                Some(Event::Bid(p, answer))
+            }
+        }
+    }
+
+    /// The answer to a Challenge: the right secret shows that both keys live in one TPM.
+    async fn responded(&mut self, p: Peer, response: &Response) -> Option<Event> {
+        let (bid, secret, pair) = self.challenged[p].take()?;
+        if response.secret != secret {
+            return Some(Event::Unfit(p, "activation-missing: the TPM has opened another credential".into()));
+        }
+        locked(&self.shared.memory).activated.insert(pair);
+        self.appraise(p, bid).await
     }
 
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<JobRecord, RequestError> {
@@ -141,7 +221,7 @@ impl Driver {
                         output_error = Some(e);
                         Some(Event::Cancel)
                     }
-                    said => self.hear(p, said),
+                    said => self.hear(p, said).await,
                 },
                 () = tokio::time::sleep_until(due.into()) => Some(Event::Tick),
                 () = cancel.cancelled() => Some(Event::Cancel),
@@ -180,7 +260,7 @@ impl Driver {
     }
 
     /// Notes what a peer said, and turns it into the core's event.
-    fn hear(&mut self, p: Peer, said: Said) -> Option<Event> {
+    async fn hear(&mut self, p: Peer, said: Said) -> Option<Event> {
         match said {
             Said::Event(event) => {
                 match &event {
@@ -199,8 +279,10 @@ impl Driver {
             Said::Bid(bid) => {
                 self.note(Some(p), What::Bid);
                 self.peers[p].signed_bid = Some(hex::encode(bid.to_payload()));
-                Some(Event::Bid(p, bid.message().answer.clone()))
+                self.bids[p] = Some(bid.message().clone());
+                self.appraise(p, bid).await
             }
+            Said::Response(response) => self.responded(p, response.message()).await,
             Said::Commit(commit) => {
                 self.note(Some(p), What::Commit);
                 self.peers[p].signed_commit = Some(hex::encode(commit.to_payload()));
@@ -241,7 +323,13 @@ impl Driver {
                 };
                 locked(&self.shared.grants).insert((self.id, node), Arc::new(grant));
                 self.note(Some(p), What::Dispatch);
-                self.command(p, Command::Dispatch(Box::new(self.dispatch(node)))).await;
+                match self.dispatch(p, node) {
+                    Some(dispatch) => self.command(p, Command::Dispatch(Box::new(dispatch))).await,
+                    None => self.job.handle(
+                        self.now_ms(),
+                        Event::Lost(p, LostWhy::Misbehaved(ResetCode::Malformed, "its sealing key is none".into())),
+                    ),
+                }
             }
             Action::Verify(p) => {
                 let Some(Outcome::Completed { root, length, .. }) = self.peers[p].commit.clone() else { return };
@@ -335,6 +423,9 @@ impl Driver {
         let r = self.request;
         JobRecord {
             job: self.id,
+            at: self.at,
+            offer: hex::encode(self.offer.to_payload()),
+            policy: r.attest.as_ref().map(|a| a.policy.hash()),
             requester: self.shared.identity.node_id(),
             engine: r.engine,
             profile: r.variant.profile().into(),
@@ -356,4 +447,15 @@ impl Driver {
             timeline: self.timeline,
         }
     }
+}
+
+/// Seconds since 1970.
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The offer that evidence says it was made for.
+fn evidence_offer(bytes: Option<&[u8]>, node: NodeId) -> Option<OfferId> {
+    Envelope::open(bytes?, node).ok().map(|e| e.offer)
 }

@@ -8,7 +8,10 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod attest;
+pub mod audit;
 mod cache;
+mod device;
 mod driver;
 mod engine;
 mod inputs;
@@ -22,9 +25,12 @@ mod record;
 mod requester;
 mod runner;
 mod serve;
+mod store;
 mod worker;
 
+pub use attest::{Attester, DevelopmentAttester, Evidence, Memory, Requirement};
 pub use cache::{CacheError, InputCache};
+pub use device::{DeviceConfig, DeviceError};
 pub use engine::{EngineBinary, EngineError};
 pub use inputs::{InputArg, InputError, Inputs, PinnedInput};
 pub use key::{KeyError, load_key, load_or_create_key, new_key};
@@ -35,4 +41,5 @@ pub use policy::{PolicyError, WorkerPolicy};
 pub use record::{JobRecord, Moment, PeerRecord, What};
 pub use requester::{Candidate, JobRequest, Notice, RequestError, Requester, Sink};
 pub use runner::{CellRunner, InputReader, Product, Reading, RunError, Runner, Running, Work};
+pub use store::{Store, StoreError};
 pub use worker::{Worker, WorkerError, WorkerSetup};

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use eider_attest::Tier;
 use eider_core::Donation;
 use eider_protocol::DataClass;
 use eider_sandbox::{CONTRACT, Wall};
 use serde::Deserialize;
 
+use crate::device::DeviceConfig;
 use crate::owner::{Hours, Presence};
 
 /// A worker's policy file. Every field has a default; unknown fields are refused.
@@ -47,6 +49,8 @@ pub struct WorkerPolicy {
     pub require: Vec<Wall>,
     /// Interfaces of the engine contract that an engine may import.
     pub grant: Vec<String>,
+    /// What vouches for this machine, if anything.
+    pub attest: Option<DeviceConfig>,
 }
 
 impl Default for WorkerPolicy {
@@ -67,6 +71,7 @@ impl Default for WorkerPolicy {
             load: None,
             require: Wall::REQUIRED.to_vec(),
             grant: CONTRACT.iter().map(ToString::to_string).collect(),
+            attest: None,
         }
     }
 }
@@ -126,10 +131,9 @@ impl WorkerPolicy {
         if self.classes.is_empty() {
             return no("`classes` must name at least one data class");
         }
-        if self.classes.contains(&DataClass::Sensitive) {
-            return no(
-                "`classes` cannot name `sensitive` yet: it needs proven hardware (attestation), which is not built",
-            );
+        let proves = self.attest.as_ref().map_or(Tier::L0, |a| a.kind.tier());
+        if self.classes.contains(&DataClass::Sensitive) && proves < Tier::L2 {
+            return no("`classes` names `sensitive`, which needs proven hardware: an `[attest]` section with a TEE");
         }
         if self.load.is_some_and(|l| !(l > 0.0 && l <= 1000.0)) {
             return no("`load` must be a number above 0, in runnable tasks per processor");

@@ -1,14 +1,22 @@
 //! The verification record of a job: who was asked, who said what, and when.
 
+use crate::attest::Memory;
+use eider_attest::Appraisal;
 use eider_core::{Closed, End, LostWhy, PeerState, Plan};
 use eider_protocol::{DataClass, Fault, Hash, InputEntry, NodeId, OfferId, Outcome, ResetCode, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that shows how a job's end came about; `eider query --explain` prints it.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct JobRecord {
     /// The job.
     pub job: OfferId,
+    /// When it was offered, seconds since 1970.
+    pub at: i64,
+    /// The signed Offer, as transmitted, hexadecimal.
+    pub offer: String,
+    /// BLAKE3 of the attestation policy that its workers had to satisfy.
+    pub policy: Option<Hash>,
     /// Who asked.
     pub requester: NodeId,
     /// Engine component.
@@ -50,7 +58,7 @@ pub struct JobRecord {
 }
 
 /// One candidate's part.
-#[derive(Serialize, Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct PeerRecord {
     /// As it was given.
     pub address: String,
@@ -62,6 +70,10 @@ pub struct PeerRecord {
     pub at_fault: bool,
     /// What it committed to.
     pub commit: Option<Outcome>,
+    /// What it claimed and proved of its hardware, where the job wanted to know.
+    pub appraisal: Option<Appraisal>,
+    /// What the requester knew of evidence when it judged, as far as it bears on this worker: to judge alike again.
+    pub known: Option<Memory>,
     /// Its signed Bid, as transmitted, hexadecimal.
     pub signed_bid: Option<String>,
     /// Its signed Commit.
@@ -73,7 +85,7 @@ pub struct PeerRecord {
 }
 
 /// Something that happened.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
     /// Milliseconds since the job's start.
     pub ms: f64,
@@ -84,13 +96,15 @@ pub struct Moment {
 }
 
 /// The job's words.
-#[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// Offer sent.
     Offer,
     /// Bid came.
     Bid,
+    /// A credential sent to its TPM.
+    Challenge,
     /// Dispatch sent.
     Dispatch,
     /// Commit came.
@@ -114,6 +128,14 @@ pub struct ResetCodeWord(pub ResetCode);
 impl Serialize for ResetCodeWord {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ResetCodeWord {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(d)?;
+        let code = ResetCode::ALL.iter().find(|c| c.to_string() == word);
+        code.map(|c| Self(*c)).ok_or_else(|| serde::de::Error::custom(format!("{word:?} is no reset code")))
     }
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use eider_attest::Issued;
 use eider_core::{Plan, PlanError};
 use eider_net::{Connection, Endpoint, EndpointError};
 use eider_protocol::{DataClass, Hash, Identity, Limits, NodeId, OfferId, ResetCode};
@@ -15,6 +16,7 @@ use eider_sandbox::Variant;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::attest::{Memory, Requirement};
 use crate::driver::Driver;
 use crate::inputs::Inputs;
 use crate::record::JobRecord;
@@ -65,6 +67,8 @@ pub struct JobRequest {
     pub variant: Variant,
     /// Class of the data.
     pub class: DataClass,
+    /// What its workers must prove of their hardware.
+    pub attest: Option<Requirement>,
     /// What it may use.
     pub limits: Limits,
     /// Job time, microseconds since 1970.
@@ -116,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     endpoints: Mutex<HashMap<bool, Endpoint>>,
     connections: tokio::sync::Mutex<HashMap<SocketAddr, Connection>>,
+    pub(crate) memory: Mutex<Memory>,
     pub(crate) grants: Mutex<HashMap<(OfferId, NodeId), Arc<Grant>>>,
 }
 
@@ -136,9 +141,22 @@ impl Requester {
             identity,
             endpoints: Mutex::default(),
             connections: tokio::sync::Mutex::default(),
+            memory: Mutex::default(),
             grants: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// With what earlier jobs have learned of evidence.
+    #[must_use]
+    pub fn with_memory(self, memory: Memory) -> Self {
+        *locked(&self.shared.memory) = memory;
+        self
+    }
+
+    /// What is to be kept for later jobs.
+    pub fn memory(&self) -> Memory {
+        locked(&self.shared.memory).clone()
     }
 
     /// Runs a job. `output` gets verified bytes only, in order; `cancel` ends the job with a Reset to everybody.
@@ -165,6 +183,15 @@ impl Requester {
 }
 
 impl Shared {
+    /// Keeps an offer for which evidence may come again, and forgets those that are too old for that.
+    pub(crate) fn remember(&self, issued: Issued, requirement: Option<&Requirement>) {
+        let Some(requirement) = requirement.filter(|r| r.wants_evidence()) else { return };
+        let mut memory = locked(&self.memory);
+        let oldest = issued.at.saturating_sub(requirement.policy.reuse_seconds().max(Memory::KEPT_SECONDS));
+        memory.issued.retain(|i| i.at >= oldest);
+        memory.issued.push(issued);
+    }
+
     fn endpoint(&self, v6: bool) -> Result<Endpoint, EndpointError> {
         let mut endpoints = locked(&self.endpoints);
         if let Some(endpoint) = endpoints.get(&v6) {

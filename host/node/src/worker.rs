@@ -14,9 +14,9 @@ use eider_attest::Envelope;
 use eider_core::{Admission, Donation, EngineStand};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
 use eider_protocol::{
-    Bid, CHUNK_GROUP_BYTES, Challenge, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId, Offer,
-    OfferId, Outcome, Progress, ResetCode, Response, SealingKey, Settle, Signed, Stage, Task, Verify, manifest_check,
-    query_hash,
+    Bid, CHUNK_GROUP_BYTES, Challenge, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId,
+    Offer, OfferId, Outcome, Progress, ResetCode, Response, SealingKey, Settle, Signed, Stage, Task, Verify,
+    manifest_check, query_hash,
 };
 use eider_sandbox::{BrokerError, CellError, Variant};
 use serde_bytes::ByteBuf;

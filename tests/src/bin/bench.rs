@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use eider_net::{Endpoint, Source, file_outboard};
 use eider_node::{CellRunner, EngineBinary, Work, run_local};
-use eider_protocol::{Dispatch, Identity, NodeId, OfferId, Outcome};
+use eider_protocol::{Identity, Outcome, Task};
 use eider_sandbox::{Cell, CellCommand, ImageCache, Pool, Variant};
 use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, process, request_of, target_dir, tpch};
 
@@ -52,15 +52,9 @@ fn runner_of(variant: Variant, command: CellCommand) -> Result<CellRunner> {
 /// Runs a job in a prepared cell and returns its seconds.
 async fn local(runner: &CellRunner, job: &Job) -> Result<f64> {
     let request = request_of(job, vec![])?;
-    let dispatch = Dispatch {
-        offer: OfferId::from_bytes([0; 32]),
-        worker: NodeId::from_bytes([0; 32]),
-        sql: request.sql,
-        inputs: request.inputs.entries(),
-        time_us: request.time_us,
-        seed: request.seed,
-    };
-    let work = Work { dispatch, limits: request.limits, engine: request.engine, variant: job.variant };
+    let inputs = request.inputs.entries();
+    let task = Task { sql: request.sql, inputs, time_us: request.time_us, seed: request.seed };
+    let work = Work { task, limits: request.limits, engine: request.engine, variant: job.variant };
     let started = Instant::now();
     let report = run_local(runner, work, &request.inputs, &mut std::io::sink()).await?;
     let took = started.elapsed().as_secs_f64();
@@ -105,7 +99,7 @@ async fn walls() -> Result<()> {
     println!("a cell that waits, in memory of its own: {:.1} MB", each as f64 / 1e6);
     drop(cells);
     let bare = tempfile::tempdir()?;
-    let program = bare.path().join("eider-drill-no-walls");
+    let program = bare.path().join("eider-drill-no-walls-closed");
     std::os::unix::fs::symlink(target_dir().join("eider-drill"), &program)?;
     let without = runner_of(Variant::Plain, CellCommand { require: vec![], ..CellCommand::new(program) })?;
     let with = runner(Variant::Plain)?;

@@ -1,5 +1,6 @@
 //! A cell whose first wall is open: the engine's progress reports are system calls on the host. What still holds is the
-//! second wall. Never shipped. Named `eider-drill-no-seccomp` or `eider-drill-no-walls`, it leaves these layers out.
+//! second wall. Never shipped. Named `eider-drill-no-seccomp` or `eider-drill-no-walls`, it leaves these layers out; named
+//! `eider-drill-no-walls-closed`, it leaves the first wall as it is: what the second one costs is measured against that.
 #![allow(unsafe_code, clippy::cast_possible_wrap, clippy::cast_possible_truncation)]
 
 use std::io;
@@ -14,12 +15,13 @@ use wasmtime::component::Linker;
 fn main() -> ExitCode {
     let name = std::env::args().next().unwrap_or_default();
     let without: &[Wall] = match name.as_str() {
-        n if n.ends_with("no-walls") => &Wall::ALL,
+        n if n.ends_with("no-walls") || n.ends_with("no-walls-closed") => &Wall::ALL,
         n if n.ends_with("no-seccomp") => &[Wall::Seccomp],
         _ => &[],
     };
     let Ok(options) = CellOptions::from_args(std::env::args().skip(2)) else { return ExitCode::FAILURE };
-    match run_cell_opened(&options, without, open_wall) {
+    let is_open = !name.ends_with("-closed");
+    match run_cell_opened(&options, without, move |linker| if is_open { open_wall(linker) } else { Ok(()) }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e}");

@@ -92,6 +92,7 @@ fn a_bid_with_a_genuine_quote_of_something_else_is_l0() {
         node: identity.node_id(),
         sealing: [5; 32],
         engine: Hash::from_bytes([6; 32]),
+        demanded: case.policy().hash(),
         offer: Issued { offer: OfferId::from_bytes([3; 32]), nonce: [1; 32], at: case.now },
         earlier: &[],
         seen: &seen,

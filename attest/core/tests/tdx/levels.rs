@@ -41,6 +41,7 @@ fn a_quote_bound_to_the_offer_proves_l2_for_that_offer_alone() {
         node: node.node_id(),
         sealing: [5; 32],
         engine,
+        demanded: policy.hash(),
         offer,
         earlier: &[],
         seen: &seen,

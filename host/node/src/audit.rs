@@ -1,0 +1,307 @@
+//! Archives of jobs: everything that shows who claimed and who proved what, to be judged again anywhere, without network
+//! and without the store.
+//!
+//! An archive is a tar file of a fixed form: `manifest.json` (each other file's size and BLAKE3), `manifest.sig` (the
+//! requester's key and signature of the manifest), `record.json` (the job's record with all that was signed in it),
+//! `policy.toml` if there was one, and each envelope of evidence as `evidence/<BLAKE3>.cbor`.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use eider_attest::{Appraisal, AttestPolicy, Envelope, Expected, Tier, appraise};
+use eider_protocol::{Bid, Commit, Hash, Identity, NodeId, Offer, Outcome, PublicKey, Settle, Signed};
+use serde::{Deserialize, Serialize};
+
+use crate::attest::Memory;
+use crate::record::{JobRecord, PeerRecord};
+
+/// Bytes of the largest archive that is read.
+pub const ARCHIVE_MAX: u64 = 256 << 20;
+/// Files in it.
+const FILES_MAX: usize = 10_000;
+const DOMAIN: &[u8] = b"eider/1 archive\0";
+
+/// Why an archive is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// Not this kind of tar, or changed where nothing is signed.
+    #[error("this is no archive of a job: {0}")]
+    Form(String),
+    /// A file of it.
+    #[error("the archive was changed: {0}")]
+    Changed(String),
+    /// What is signed by others.
+    #[error("the record holds what was not signed so: {0}")]
+    Record(String),
+    /// The policy.
+    #[error("the policy of the job: {0}")]
+    Policy(#[from] eider_attest::AttestPolicyError),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    form: String,
+    requester: NodeId,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bytes: u64,
+    blake3: Hash,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seal {
+    key: PublicKey,
+    #[serde(with = "hex::serde")]
+    signature: Vec<u8>,
+}
+
+const FORM: &str = "eider/1 archive";
+
+/// A job as it is archived.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// The record.
+    pub record: JobRecord,
+    /// The policy that its workers had to satisfy.
+    pub policy: Option<AttestPolicy>,
+}
+
+fn form(e: impl std::fmt::Display) -> AuditError {
+    AuditError::Form(e.to_string())
+}
+
+/// A tar of these files, the same for the same files.
+fn tar_of(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, AuditError> {
+    let mut tar = tar::Builder::new(vec![]);
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        tar.append_data(&mut header, name, &bytes[..]).map_err(form)?;
+    }
+    tar.into_inner().map_err(form)
+}
+
+/// Makes the archive of a job out of the texts of its record and policy.
+///
+/// # Errors
+/// [`AuditError`], if what is kept of the job does not hold.
+pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result<Vec<u8>, AuditError> {
+    let mut files = vec![("record.json".to_string(), record.as_bytes().to_vec())];
+    files.extend(policy.map(|text| ("policy.toml".to_string(), text.as_bytes().to_vec())));
+    let parsed: JobRecord = serde_json::from_str(record).map_err(form)?;
+    for peer in &parsed.peers {
+        if let Some(envelope) = bid_of(peer)?.and_then(|(_, bid)| bid.evidence) {
+            let name = format!("evidence/{}.cbor", hex::encode(Envelope::hash(&envelope).as_bytes()));
+            if files.iter().all(|(n, _)| *n != name) {
+                files.push((name, envelope.into_vec()));
+            }
+        }
+    }
+    let entry = |(name, bytes): &(String, Vec<u8>)| {
+        (name.clone(), Entry { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).into() })
+    };
+    let manifest =
+        Manifest { form: FORM.into(), requester: identity.node_id(), files: files.iter().map(entry).collect() };
+    let manifest = serde_json::to_vec_pretty(&manifest).map_err(form)?;
+    let signature = identity.sign(&[DOMAIN, &manifest].concat()).to_vec();
+    let seal = serde_json::to_vec(&Seal { key: identity.public(), signature }).map_err(form)?;
+    files.splice(0..0, [("manifest.json".to_string(), manifest), ("manifest.sig".to_string(), seal)]);
+    tar_of(&files)
+}
+
+/// Reads an archive, and checks everything in it that does not depend on a policy: its form to the last byte, hashes,
+/// and signatures of the requester and of each worker.
+///
+/// # Errors
+/// [`AuditError`], which names what is wrong.
+pub fn open(bytes: &[u8]) -> Result<Archive, AuditError> {
+    let mut files = vec![];
+    for entry in tar::Archive::new(bytes).entries().map_err(form)? {
+        let mut entry = entry.map_err(form)?;
+        let name = entry.path().map_err(form)?.to_str().unwrap_or_default().to_string();
+        let mut content = vec![];
+        entry.read_to_end(&mut content).map_err(form)?;
+        if files.len() >= FILES_MAX {
+            return Err(form("too many files"));
+        }
+        files.push((name, content));
+    }
+    let file = |name: &str| {
+        files.iter().find(|(n, _)| n == name).map(|(_, b)| &b[..]).ok_or_else(|| form(format!("there is no {name}")))
+    };
+    let manifest_bytes = file("manifest.json")?;
+    let manifest: Manifest = serde_json::from_slice(manifest_bytes).map_err(form)?;
+    if manifest.form != FORM {
+        return Err(form(format!("its form is {:?}, this program reads {FORM:?}", manifest.form)));
+    }
+    let seal: Seal = serde_json::from_slice(file("manifest.sig")?).map_err(form)?;
+    let signature = seal.signature[..].try_into().map_err(|_| form("its signature has another length"))?;
+    if seal.key.node_id() != manifest.requester || !seal.key.verifies(&[DOMAIN, manifest_bytes].concat(), &signature) {
+        return Err(AuditError::Changed("the requester has not signed this manifest".into()));
+    }
+    let found: BTreeMap<_, _> = files
+        .iter()
+        .filter(|(n, _)| !n.starts_with("manifest."))
+        .map(|(n, b)| (n.clone(), Entry { bytes: b.len() as u64, blake3: blake3::hash(b).into() }))
+        .collect();
+    if let Some(name) = found.keys().chain(manifest.files.keys()).find(|n| found.get(*n) != manifest.files.get(*n)) {
+        return Err(AuditError::Changed(format!("{name} is not as the manifest says")));
+    }
+    let record: JobRecord = serde_json::from_slice(file("record.json")?).map_err(form)?;
+    let policy = file("policy.toml").ok().map(AttestPolicy::parse).transpose()?;
+    // What is between and behind the files is fixed too, and so is the form of the two that nobody signs.
+    let canonical = serde_json::to_vec(&seal).map_err(form)? == file("manifest.sig")? && tar_of(&files)? == bytes;
+    if !canonical {
+        return Err(AuditError::Changed("it is not in the one form that an archive has".into()));
+    }
+    let archive = Archive { record, policy };
+    archive.check(manifest.requester)?;
+    Ok(archive)
+}
+
+fn bid_of(peer: &PeerRecord) -> Result<Option<(NodeId, Bid)>, AuditError> {
+    let (Some(node), Some(bid)) = (peer.node, &peer.signed_bid) else { return Ok(None) };
+    let bid = hex::decode(bid).map_err(|e| AuditError::Record(e.to_string()))?;
+    let bid = Signed::<Bid>::open(&bid, node).map_err(|e| AuditError::Record(format!("the bid of {node}: {e}")))?;
+    Ok(Some((node, bid.message().clone())))
+}
+
+/// How a worker's evidence stands.
+#[derive(Serialize, Clone, Debug)]
+pub struct Stand {
+    /// Who.
+    pub node: NodeId,
+    /// What became of it.
+    pub fate: String,
+    /// What its evidence claims.
+    pub claimed: Tier,
+    /// As the requester recorded it.
+    pub recorded: Appraisal,
+    /// As it comes out again, as of then.
+    pub then: Appraisal,
+    /// As of the time of the audit.
+    pub today: Appraisal,
+}
+
+impl Archive {
+    fn check(&self, requester: NodeId) -> Result<(), AuditError> {
+        let bad = |why: String| AuditError::Record(why);
+        let record = &self.record;
+        let offer = self.offer()?;
+        if record.requester != requester || offer.requester != requester {
+            return Err(bad("the job is of another requester than the archive".into()));
+        }
+        if self.policy.as_ref().map(AttestPolicy::hash) != record.policy {
+            return Err(bad("the policy is not the one that the record names".into()));
+        }
+        if offer.attest.is_some_and(|d| Some(d.policy) != record.policy) {
+            return Err(bad("the Offer names another policy".into()));
+        }
+        for peer in &record.peers {
+            bid_of(peer)?.map_or(Ok(()), |(node, bid)| {
+                if bid.offer == record.job { Ok(()) } else { Err(bad(format!("the bid of {node} is for another job"))) }
+            })?;
+            let Some(node) = peer.node else { continue };
+            let open = |text: &str| hex::decode(text).map_err(|e| bad(e.to_string()));
+            if let Some(commit) = &peer.signed_commit {
+                let commit = Signed::<Commit>::open(&open(commit)?, node)
+                    .map_err(|e| bad(format!("the commit of {node}: {e}")))?;
+                let same =
+                    commit.message().offer == record.job && Some(&commit.message().outcome) == peer.commit.as_ref();
+                if !same {
+                    return Err(bad(format!("the commit of {node} is to something else")));
+                }
+            }
+            if let Some(receipt) = &peer.signed_receipt {
+                let receipt = Signed::<Settle>::open(&open(receipt)?, node)
+                    .map_err(|e| bad(format!("the receipt of {node}: {e}")))?;
+                if receipt.message().offer != record.job {
+                    return Err(bad(format!("the receipt of {node} is for another job")));
+                }
+            }
+        }
+        let committed = |node: &NodeId| {
+            let peer = record.peers.iter().find(|p| p.node == Some(*node));
+            peer.and_then(|p| p.commit.as_ref()).map(Outcome::digest) == record.digest
+        };
+        match record.agreed.iter().find(|node| record.digest.is_some() && !committed(node)) {
+            Some(node) => Err(bad(format!("{node} is said to have agreed, and has not"))),
+            None => Ok(()),
+        }
+    }
+
+    fn offer(&self) -> Result<Offer, AuditError> {
+        let bad = |why: String| AuditError::Record(why);
+        let bytes = hex::decode(&self.record.offer).map_err(|e| bad(e.to_string()))?;
+        let offer = Signed::<Offer>::open(&bytes, self.record.requester).map_err(|e| bad(format!("the Offer: {e}")))?;
+        if offer.body_hash().as_bytes() != self.record.job.as_bytes() {
+            return Err(bad("the Offer is of another job".into()));
+        }
+        Ok(offer.message().clone())
+    }
+
+    /// Appraises each worker's evidence again: as of then, and as of `now`, under the job's policy.
+    ///
+    /// # Errors
+    /// [`AuditError::Record`].
+    pub fn stands(&self, now: i64) -> Result<Vec<Stand>, AuditError> {
+        let Some(policy) = &self.policy else { return Ok(vec![]) };
+        let mut stands = vec![];
+        for peer in &self.record.peers {
+            let (Some(recorded), Some((node, bid))) = (peer.appraisal.clone(), bid_of(peer)?) else { continue };
+            let then = self.judge(peer, node, &bid, recorded.at, policy)?;
+            let today = self.judge(peer, node, &bid, now, policy)?;
+            stands.push(Stand { node, fate: peer.fate.clone(), claimed: then.claimed, recorded, then, today });
+        }
+        Ok(stands)
+    }
+
+    /// What each worker's evidence comes to under another policy, as of then: node, before, after.
+    ///
+    /// # Errors
+    /// [`AuditError::Record`].
+    pub fn under(&self, policy: &AttestPolicy) -> Result<Vec<(NodeId, Option<Appraisal>, Appraisal)>, AuditError> {
+        let mut found = vec![];
+        for peer in &self.record.peers {
+            let Some((node, bid)) = bid_of(peer)? else { continue };
+            if bid.answer.is_ok() {
+                let at = peer.appraisal.as_ref().map_or(self.record.at, |a| a.at);
+                found.push((node, peer.appraisal.clone(), self.judge(peer, node, &bid, at, policy)?));
+            }
+        }
+        Ok(found)
+    }
+
+    fn judge(
+        &self,
+        peer: &PeerRecord,
+        node: NodeId,
+        bid: &Bid,
+        now: i64,
+        policy: &AttestPolicy,
+    ) -> Result<Appraisal, AuditError> {
+        let offer = self.offer()?;
+        let known = peer.known.clone().unwrap_or_else(Memory::default);
+        let issued = eider_attest::Issued { offer: self.record.job, nonce: offer.nonce, at: self.record.at };
+        let expected = Expected {
+            requester: offer.requester,
+            node,
+            sealing: bid.sealing,
+            engine: offer.engine,
+            demanded: offer.attest.map_or_else(|| policy.hash(), |d| d.policy),
+            offer: issued,
+            earlier: &known.issued,
+            seen: &known.seen,
+            activated: &known.activated,
+        };
+        Ok(appraise(bid.evidence.as_ref().map(|e| &e[..]), &expected, now, policy))
+    }
+}

@@ -1,0 +1,165 @@
+//! The hardware of this machine as an [`Attester`], as `policies/worker.toml` names it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use eider_attest::tpm2::Credential;
+use eider_attest::{Binding, EvidenceKind};
+use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, read_log, tsm};
+use serde::Deserialize;
+
+use crate::attest::{Attester, DevelopmentAttester, Evidence};
+
+/// Registers that are quoted unless said: firmware, boot loader, kernel, Secure Boot.
+const REGISTERS: [u8; 9] = [0, 1, 2, 3, 4, 5, 7, 8, 9];
+
+/// `[attest]` of a worker's policy: what vouches for the machine.
+#[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceConfig {
+    /// `tpm2`, `sev-snp`, `tdx` or `development`.
+    pub kind: EvidenceKind,
+    /// `tpm2`: a device, or HOST:PORT of a software TPM.
+    #[serde(default = "tpm_device")]
+    pub tpm: String,
+    /// `tpm2`: registers of the SHA-256 bank to quote.
+    #[serde(default = "registers")]
+    pub registers: Vec<u8>,
+    /// `tpm2`: the event log; none if the file is not there.
+    #[serde(default = "event_log")]
+    pub log: PathBuf,
+    /// `tpm2`: the endorsement key's certificate, for TPMs that hold none.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// Further endorsements, DER or PEM: certificates of the vendor, root included, or a TDX collateral file.
+    #[serde(default)]
+    pub endorsements: Vec<PathBuf>,
+}
+
+fn tpm_device() -> String {
+    TPM_DEVICE.into()
+}
+fn registers() -> Vec<u8> {
+    REGISTERS.to_vec()
+}
+fn event_log() -> PathBuf {
+    EVENT_LOG.into()
+}
+
+/// Why a device cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A file that the policy names.
+    #[error("attest: {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// No producer.
+    #[error("attest: this program makes no {0} evidence; `tpm2`, `sev-snp`, `tdx` and `development` are known")]
+    Kind(EvidenceKind),
+    /// A register.
+    #[error("attest: `registers` must be 1 to 24 different numbers from 0 to 23")]
+    Registers,
+}
+
+impl DeviceConfig {
+    /// Reads the files and gives the device. It is asked for nothing yet.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn attester(&self) -> Result<std::sync::Arc<dyn Attester>, DeviceError> {
+        let endorsements: Vec<_> = self.endorsements.iter().map(|p| read(p)).collect::<Result<_, _>>()?;
+        let endorsements = endorsements.concat();
+        Ok(match self.kind {
+            EvidenceKind::Development => std::sync::Arc::new(DevelopmentAttester),
+            EvidenceKind::Tpm2 => {
+                let mut sorted = self.registers.clone();
+                sorted.sort_unstable();
+                sorted.dedup();
+                if sorted.len() != self.registers.len() || sorted.is_empty() || sorted.iter().any(|r| *r > 23) {
+                    return Err(DeviceError::Registers);
+                }
+                let certificate =
+                    self.certificate.as_ref().map(|p| read(p)).transpose()?.and_then(|c| c.into_iter().next());
+                std::sync::Arc::new(TpmAttester { config: self.clone(), certificate, issuers: endorsements })
+            }
+            EvidenceKind::SevSnp | EvidenceKind::Tdx => {
+                std::sync::Arc::new(TsmAttester { kind: self.kind, endorsements })
+            }
+            EvidenceKind::Nitro => return Err(DeviceError::Kind(self.kind)),
+        })
+    }
+}
+
+/// The certificates of a PEM file, or the whole file.
+fn read(path: &Path) -> Result<Vec<Vec<u8>>, DeviceError> {
+    let bytes = std::fs::read(path).map_err(|e| DeviceError::File(path.to_owned(), e))?;
+    if !bytes.starts_with(b"-----BEGIN") {
+        return Ok(vec![bytes]);
+    }
+    let parsed = pem::parse_many(&bytes);
+    let parsed = parsed.map_err(|e| DeviceError::File(path.to_owned(), std::io::Error::other(e.to_string())))?;
+    Ok(parsed.into_iter().map(pem::Pem::into_contents).collect())
+}
+
+/// A TPM 2.0. Opened for each call: a device serves several programs.
+#[derive(Debug)]
+struct TpmAttester {
+    config: DeviceConfig,
+    certificate: Option<Vec<u8>>,
+    issuers: Vec<Vec<u8>>,
+}
+
+impl TpmAttester {
+    fn open(&self) -> Result<Tpm, String> {
+        let opened = match self.config.tpm.parse::<SocketAddr>() {
+            Ok(address) => Tpm::connect(address),
+            Err(_) => Tpm::open(Path::new(&self.config.tpm)),
+        };
+        opened.map_err(|e| e.to_string())
+    }
+}
+
+impl Attester for TpmAttester {
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::Tpm2
+    }
+
+    fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
+        let log =
+            if self.config.log.exists() { Some(read_log(&self.config.log).map_err(|e| e.to_string())?) } else { None };
+        let made = self.open()?.produce(
+            &self.config.registers,
+            &binding.short(),
+            log,
+            self.certificate.clone(),
+            self.issuers.clone(),
+        );
+        let made = made.map_err(|e| e.to_string())?;
+        Ok(Evidence { evidence: made.evidence, log: made.log, endorsements: made.endorsements })
+    }
+
+    fn activate(&self, credential: &[u8], secret: &[u8]) -> Result<Vec<u8>, String> {
+        let credential = Credential { blob: credential.to_vec(), secret: secret.to_vec() };
+        self.open()?.activate(&credential).map_err(|e| e.to_string())
+    }
+}
+
+/// SEV-SNP or TDX through the kernel. Never run on its hardware.
+#[derive(Debug)]
+struct TsmAttester {
+    kind: EvidenceKind,
+    endorsements: Vec<Vec<u8>>,
+}
+
+impl Attester for TsmAttester {
+    fn kind(&self) -> EvidenceKind {
+        self.kind
+    }
+
+    fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
+        let report = tsm::report(Path::new(tsm::ROOT), &binding.digest()).map_err(|e| e.to_string())?;
+        if report.kind != self.kind {
+            return Err(format!("the kernel makes {} evidence, the policy says {}", report.kind, self.kind));
+        }
+        Ok(Evidence { evidence: report.evidence, log: None, endorsements: self.endorsements.clone() })
+    }
+}

@@ -1,0 +1,151 @@
+//! What a requester keeps: its jobs, the policies that they were under, and what it has learned of evidence. One SQLite
+//! file, which its owner can attach from any DuckDB or SQLite client.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::attest::{Memory, Requirement};
+use crate::record::JobRecord;
+
+/// A store that is open.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    db: Connection,
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite.
+    #[error("store {0}: {1}")]
+    Db(PathBuf, rusqlite::Error),
+    /// What is in it was written by another version.
+    #[error("store {0}: {1} cannot be read: {2}; it was written by another version of this program")]
+    Content(PathBuf, String, serde_json::Error),
+    /// No such job, or several.
+    #[error("store {0}: {1}")]
+    Job(PathBuf, String),
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS job (
+        id TEXT PRIMARY KEY, at INTEGER NOT NULL, class TEXT NOT NULL, ended TEXT NOT NULL, policy TEXT,
+        record TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS policy (hash TEXT PRIMARY KEY, text TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS job_at ON job (at);
+";
+
+impl Store {
+    /// Opens it, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Db`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let err = |e| StoreError::Db(path.to_owned(), e);
+        let db = Connection::open(path).map_err(err)?;
+        // Several queries of one user may end at once.
+        db.busy_timeout(Duration::from_secs(10)).map_err(err)?;
+        db.pragma_update(None, "journal_mode", "WAL").map_err(err)?;
+        db.execute_batch(SCHEMA).map_err(err)?;
+        Ok(Self { path: path.to_owned(), db })
+    }
+
+    fn err(&self, e: rusqlite::Error) -> StoreError {
+        StoreError::Db(self.path.clone(), e)
+    }
+
+    /// Keeps a job with its policy, and what was learned. What others have learned meanwhile stays.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn keep(
+        &mut self,
+        record: &JobRecord,
+        requirement: Option<&Requirement>,
+        memory: Memory,
+    ) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let content = |e| StoreError::Content(path.clone(), "the record".into(), e);
+        let json = serde_json::to_string(record).map_err(content)?;
+        let learned = serde_json::to_string(&self.memory()?.merged(memory)).map_err(content)?;
+        let policy = record.policy.map(|p| p.to_string());
+        let run = |db: &mut Connection| {
+            let tx = db.transaction()?;
+            tx.execute(
+                "INSERT OR REPLACE INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![record.job.to_string(), record.at, record.class.to_string(), record.end, policy, json],
+            )?;
+            if let Some(requirement) = requirement {
+                tx.execute(
+                    "INSERT OR IGNORE INTO policy VALUES (?1, ?2)",
+                    params![requirement.policy.hash().to_string(), &*requirement.text],
+                )?;
+            }
+            tx.execute("INSERT OR REPLACE INTO memory VALUES ('evidence', ?1)", [learned])?;
+            tx.commit()
+        };
+        run(&mut self.db).map_err(|e| StoreError::Db(path.clone(), e))
+    }
+
+    /// What was learned of evidence.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn memory(&self) -> Result<Memory, StoreError> {
+        let json: Option<String> = self
+            .db
+            .query_row("SELECT value FROM memory WHERE key = 'evidence'", [], |row| row.get(0))
+            .optional()
+            .map_err(|e| self.err(e))?;
+        let Some(json) = json else { return Ok(Memory::default()) };
+        serde_json::from_str(&json).map_err(|e| StoreError::Content(self.path.clone(), "what was learned".into(), e))
+    }
+
+    /// All jobs, the latest first: their records.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn records(&self) -> Result<Vec<JobRecord>, StoreError> {
+        let read = || {
+            let mut rows = self.db.prepare("SELECT id, record FROM job ORDER BY at DESC, id")?;
+            let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        let rows = read().map_err(|e| self.err(e))?;
+        let parse = |(id, json): (String, String)| {
+            serde_json::from_str(&json).map_err(|e| StoreError::Content(self.path.clone(), id, e))
+        };
+        rows.into_iter().map(parse).collect()
+    }
+
+    /// The job whose id begins so, as the text of its record and that of its policy.
+    ///
+    /// # Errors
+    /// [`StoreError::Job`] if there is none, or more than one.
+    pub fn job(&self, prefix: &str) -> Result<(String, Option<String>), StoreError> {
+        let prefix = prefix.strip_prefix("job:").unwrap_or(prefix);
+        let bad = |why: String| StoreError::Job(self.path.clone(), why);
+        if prefix.len() < 4 || !prefix.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(bad(format!(
+                "{prefix:?} is no job: give at least four digits of its id, see `eider audit list`"
+            )));
+        }
+        let read = || {
+            let sql = "SELECT record, text FROM job LEFT JOIN policy ON hash = policy WHERE id LIKE ?1 LIMIT 2";
+            let mut rows = self.db.prepare(sql)?;
+            let rows =
+                rows.query_map([format!("job:{}%", prefix.to_lowercase())], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        let mut found = read().map_err(|e| self.err(e))?;
+        match (found.pop(), found.len()) {
+            (None, _) => Err(bad(format!("there is no job {prefix}"))),
+            (Some(job), 0) => Ok(job),
+            _ => Err(bad(format!("several jobs begin with {prefix}: give more digits"))),
+        }
+    }
+}
