@@ -215,6 +215,7 @@ fn offer(identity: &Identity, requester: &Identity) -> Signed<Offer> {
 fn request_offer() -> Offer {
     let request = request_of(&Job::new("SELECT 1"), vec![]).unwrap();
     Offer {
+        attest: None,
         requester: Identity::from_seed([0; 32]).node_id(),
         query: eider_protocol::query_hash("SELECT 1"),
         class: DataClass::Public,

@@ -98,7 +98,7 @@ fn row(record: &JobRecord, peer: &PeerRecord) -> Value {
     let a = peer.appraisal.as_ref();
     let node = peer.node.map(|n| n.to_string());
     json!({
-        "job": record.job, "at": record.at, "class": record.class, "ended": record.end, "policy": record.policy,
+        "job": record.job, "offered": record.at, "class": record.class, "ended": record.end, "policy": record.policy,
         "node": node, "address": peer.address, "fate": peer.fate,
         "won": peer.node.is_some_and(|n| record.agreed.contains(&n)),
         "kind": a.and_then(|a| a.kind), "claimed": a.map(|a| a.claimed), "verified": a.map(|a| a.tier),
@@ -129,9 +129,10 @@ async fn list(filter: Option<&str>, json: bool) -> Result<ExitCode> {
     let columns = if json {
         "*"
     } else {
-        "substr(job, 5, 12) AS job, to_timestamp(at)::TIMESTAMP AS at, class, ended, substr(node, 4, 10) AS node, claimed, verified, won, fate"
+        "substr(job, 5, 12) AS job, to_timestamp(offered)::TIMESTAMP AS offered, class, ended, substr(node, 4, 10) AS node, claimed, verified, won, fate"
     };
-    let sql = format!("SELECT {columns} FROM jobs WHERE {} ORDER BY at DESC, node", filter.unwrap_or("true"));
+    let sql =
+        format!("SELECT {columns} FROM jobs WHERE {} ORDER BY jobs.offered DESC, jobs.node", filter.unwrap_or("true"));
     let format = if json { "json" } else { "table" };
     let input = format!("jobs={}", file.path().display());
     let args = ["eider", "--format", format, "--input", &input, &sql];

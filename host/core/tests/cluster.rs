@@ -22,6 +22,7 @@ enum Fault {
     Silent,
     DeclineSmall,
     DeclineBusy,
+    Unfit,
     Crash,
     Stall,
     LieInCommit,
@@ -33,12 +34,13 @@ enum Fault {
     Duplicate,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
     Fault::None,
     Fault::Unreachable,
     Fault::Silent,
     Fault::DeclineSmall,
     Fault::DeclineBusy,
+    Fault::Unfit,
     Fault::Crash,
     Fault::Stall,
     Fault::LieInCommit,
@@ -225,7 +227,9 @@ impl Cluster {
                     Fault::DeclineBusy => no(DeclineReason::Busy),
                     _ => Ok(Accept { eta_ms: self.rng.random_range(0..3), price: 0, free_memory: 1, free_jobs: 1 }),
                 };
-                self.later(1, 400, Event::Bid(p, answer));
+                let unfit = || Event::Unfit(p, "no evidence".into());
+                let event = if self.faults[p] == Fault::Unfit { unfit() } else { Event::Bid(p, answer) };
+                self.later(1, 400, event);
             }
             Action::Dispatch(p) => self.dispatched(p),
             Action::Verify(p) => {
@@ -351,6 +355,7 @@ fn peer_of(event: &Event) -> Option<Peer> {
         Event::Connected(p, _)
         | Event::Unreachable(p, _)
         | Event::Bid(p, _)
+        | Event::Unfit(p, _)
         | Event::Progress(p)
         | Event::Commit(p, _)
         | Event::Bytes(p)

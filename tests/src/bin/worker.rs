@@ -90,6 +90,7 @@ async fn main() -> Result<()> {
         pools.push(Pool::start(command, image, 2));
     }
     let worker = Worker::start(WorkerSetup {
+        attester: None,
         identity,
         listen: "127.0.0.1:0".parse()?,
         donation: WorkerPolicy::default().donation()?,
