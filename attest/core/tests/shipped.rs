@@ -22,8 +22,7 @@ fn each_reason_is_in_the_table_and_no_other() {
         Class::Invalid => "invalid",
         Class::Insufficient => "insufficient",
     };
-    let rows: Vec<_> =
-        Code::ALL.iter().map(|c| format!("| `{c}` | {} | {} |", class(c.class()), c.advice())).collect();
+    let rows: Vec<_> = Code::ALL.iter().map(|c| format!("| `{c}` | {} | {} |", class(c.class()), c.advice())).collect();
     let found: Vec<_> = docs.lines().filter(|l| l.starts_with("| `")).collect();
     assert_eq!(found, rows);
 }
@@ -59,7 +58,10 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
         (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nquoted = [0]\n"), "line 4", "another kind"),
         (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nvmpl = 1\n"), "line 4", "another kind"),
         (
-            format!("{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [1]\npcrs = [{{ index = 0, values = [\"{}\"], from = \"x\" }}]\n", "00".repeat(32)),
+            format!(
+                "{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [1]\npcrs = [{{ index = 0, values = [\"{}\"], from = \"x\" }}]\n",
+                "00".repeat(32)
+            ),
             "line 6",
             "not in `quoted`",
         ),

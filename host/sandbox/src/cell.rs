@@ -258,7 +258,7 @@ struct Prepared {
 
 impl Prepared {
     fn serve(&mut self, walls: Walls, maps: Maps) -> Result<(), CellExit> {
-        maps.prefault();
+        maps.prefault()?;
         self.store.data_mut().send(&FromCell::Ready(walls))?;
         let ToCell::Job(job) = self.store.data_mut().receive()? else {
             return Err(CellExit::Io(io::ErrorKind::InvalidData.into()));
