@@ -238,3 +238,28 @@ fn revocation_lists_can_be_asked_for() {
     let genuine = Genuine::milan(&folder);
     assert_eq!(genuine.codes(&format!("{ANY}\nrevocation = true"), NOW), [Code::CollateralMissing]);
 }
+
+/// `sev` checks neither dates, roots, debugging nor TCB: what it refuses must be refused here.
+#[test]
+fn the_sev_crate_accepts_the_same_genuine_reports() {
+    use sev::certs::snp::{Certificate, Chain, Verifiable, ca};
+    use sev::parser::ByteParser;
+    let Some(folder) = vectors("snp") else { return };
+    for genuine in Genuine::all(&folder) {
+        let certificate = |der: &[u8]| Certificate::from_der(der).unwrap();
+        let ca = ca::Chain { ask: certificate(&genuine.issuers[0]), ark: certificate(&genuine.issuers[1]) };
+        let chain = Chain { ca, vek: certificate(&genuine.leaf) };
+        let theirs = |report: &[u8]| {
+            let parsed = sev::firmware::guest::AttestationReport::from_bytes(report);
+            parsed.is_ok_and(|parsed| (&chain, &parsed).verify().is_ok())
+        };
+        let lines = format!("debug = true\n{ANY}");
+        let ours = |report: &[u8]| genuine.codes_of(report, genuine.ark(), &lines, NOW).0.is_empty();
+        assert!(theirs(&genuine.report) && ours(&genuine.report));
+        for at in [0x04, 0x50, 0x90, 0x180, 0x1a0, snp::SIGNED, snp::SIGNED + 72] {
+            let mut report = genuine.report.clone();
+            report[at] ^= 1;
+            assert!(!theirs(&report) && !ours(&report), "byte {at:#x}");
+        }
+    }
+}
