@@ -2,76 +2,19 @@
 //! archive; and bidders that lie about their hardware in each way that a wire allows.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
 use eider_attest::{Binding, Code, Envelope, EvidenceKind, Tier};
-use eider_attest_device::swtpm::{self, Swtpm};
 use eider_net::Endpoint;
-use eider_node::{
-    Attester, Candidate, DeviceConfig, JobRecord, Notice, PeerRecord, Requester, Requirement, Sink, audit,
-};
+use eider_node::{Attester, Candidate, JobRecord, Notice, PeerRecord, Requester, Requirement, Sink, audit};
 use eider_protocol::{Accept, Bid, Identity, Offer, OfferId, Signed};
-use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, request_of};
+use eider_tests::{Behaviour::Honest, Grid, Job, Machine, eider, engine_cache, request_of};
 use serde_bytes::ByteBuf;
-use sha2::{Digest, Sha256};
 
 /// One software TPM serves one program at a time.
 static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// A machine with a TPM: the worker's policy, and the requester's.
-struct Machine {
-    tpm: Swtpm,
-    dir: tempfile::TempDir,
-}
-
-impl Machine {
-    fn start() -> Option<Self> {
-        swtpm::required().then(|| Self { tpm: Swtpm::start().unwrap(), dir: tempfile::tempdir().unwrap() })
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.tpm.address()
-    }
-
-    /// `[attest]` of the worker's policy.
-    fn device(&self) -> String {
-        let issuers = self.tpm.issuers().unwrap();
-        let paths = issuers.iter().enumerate().map(|(i, der)| {
-            let path = self.dir.path().join(format!("issuer{i}.der"));
-            std::fs::write(&path, der).unwrap();
-            format!("{path:?}")
-        });
-        let paths = paths.collect::<Vec<_>>().join(", ");
-        format!(
-            "kind = \"tpm2\"\ntpm = \"{}\"\nregisters = [0, 7, 16]\nlog = \"/nowhere\"\nendorsements = [{paths}]\n",
-            self.address()
-        )
-    }
-
-    fn attester(&self) -> Arc<dyn Attester> {
-        toml::from_str::<DeviceConfig>(&self.device()).unwrap().attester().unwrap()
-    }
-
-    fn worker_policy(&self) -> String {
-        let path = self.dir.path().join("worker.toml");
-        std::fs::write(&path, format!("listen = \"127.0.0.1:0\"\n[attest]\n{}", self.device())).unwrap();
-        path.to_str().unwrap().to_string()
-    }
-
-    /// A policy that wants this TPM, with register 16 as it is at the start.
-    fn policy(&self, more: &str) -> String {
-        let root = hex::encode(Sha256::digest(&self.tpm.issuers().unwrap()[1]));
-        let zero = "0".repeat(64);
-        format!(
-            "name = \"lab\"\nclass = \"internal\"\nminimum = \"L1\"\n{more}\n[tpm2]\n\
-             roots = [{{ name = \"lab\", sha256 = \"{root}\", from = \"this test\" }}]\nquoted = [0, 7, 16]\n\
-             pcrs = [{{ index = 16, values = [\"{zero}\"], from = \"this test\" }}]\n"
-        )
-    }
-}
 
 fn codes(peer: &PeerRecord) -> Vec<Code> {
     peer.appraisal.as_ref().map(|a| a.reasons.iter().map(|r| r.code).collect()).unwrap_or_default()
@@ -104,7 +47,7 @@ async fn a_worker_proves_l1_with_its_tpm_and_a_changed_register_is_found() {
     let second = proven(&grid.run(&lasting).await.unwrap().record);
     assert!(!first.reused && second.reused && first.envelope == second.envelope);
 
-    machine.tpm.tpm().unwrap().extend(16, &[1; 32]).unwrap();
+    machine.tpm().tpm().unwrap().extend(16, &[1; 32]).unwrap();
     let changed = grid.run(&fresh).await.unwrap();
     assert_eq!(changed.record.end, "no-candidates");
     let peer = &changed.record.peers[0];

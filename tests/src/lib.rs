@@ -2,8 +2,10 @@
 
 mod escape;
 mod grid;
+mod machine;
 pub mod process;
 pub mod tpch;
 
 pub use escape::Escape;
 pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir};
+pub use machine::Machine;

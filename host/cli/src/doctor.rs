@@ -42,6 +42,9 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
     for source in eider_attest_device::probe() {
         println!("  {source}");
     }
+    println!(
+        "  TPM evidence was tried with a software TPM alone; SEV-SNP and TDX evidence was never made; Nitro evidence is not made"
+    );
     if args.limits {
         println!("limits of the sandbox, beside those of a job's own Offer:");
         for limit in limits::all() {

@@ -55,10 +55,13 @@ impl Attester for DevelopmentAttester {
     }
 }
 
+/// Requester, policy, engine.
+type EnvelopeKey = (NodeId, Hash, Hash);
+
 /// A worker's envelopes: the last one for each requester, policy and engine can be used again.
 pub(crate) struct Envelopes {
     attester: Arc<dyn Attester>,
-    made: Mutex<HashMap<(NodeId, Hash, Hash), Arc<Vec<u8>>>>,
+    made: Mutex<HashMap<EnvelopeKey, Arc<Vec<u8>>>>,
 }
 
 /// As many envelopes are kept.

@@ -12,7 +12,6 @@ use eider_attest::{Appraisal, AttestPolicy, Envelope, Expected, Tier, appraise};
 use eider_protocol::{Bid, Commit, Hash, Identity, NodeId, Offer, Outcome, PublicKey, Settle, Signed};
 use serde::{Deserialize, Serialize};
 
-use crate::attest::Memory;
 use crate::record::{JobRecord, PeerRecord};
 
 /// Bytes of the largest archive that is read.
@@ -289,7 +288,7 @@ impl Archive {
         policy: &AttestPolicy,
     ) -> Result<Appraisal, AuditError> {
         let offer = self.offer()?;
-        let known = peer.known.clone().unwrap_or_else(Memory::default);
+        let known = peer.known.clone().unwrap_or_default();
         let issued = eider_attest::Issued { offer: self.record.job, nonce: offer.nonce, at: self.record.at };
         let expected = Expected {
             requester: offer.requester,

@@ -25,6 +25,15 @@ const SEALING_BYTES: usize = 1024;
 /// How long a finished job waits for the receipts of its Settles.
 const RECEIPTS: Duration = Duration::from_millis(300);
 
+/// A Bid whose TPM was sent a credential.
+struct Challenged {
+    bid: Box<Signed<Bid>>,
+    /// What is in it.
+    secret: [u8; 32],
+    /// The keys that opening it shows.
+    pair: String,
+}
+
 /// One job under way.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -46,8 +55,8 @@ pub(crate) struct Driver {
     end: Option<End>,
     /// When it was offered, seconds since 1970.
     at: i64,
-    /// Bids that wait for the answer to a Challenge: the secret, and the keys that it would show.
-    challenged: Vec<Option<(Box<Signed<Bid>>, [u8; 32], String)>>,
+    /// Bids that wait for the answer to a Challenge.
+    challenged: Vec<Option<Challenged>>,
 }
 
 impl Driver {
@@ -169,7 +178,7 @@ impl Driver {
                 self.note(Some(p), What::Challenge);
                 let message = Challenge { offer: self.id, credential: credential.blob, secret: credential.secret };
                 let message = Box::new(self.sign(message));
-                self.challenged[p] = Some((bid, secret, pair));
+                self.challenged[p] = Some(Challenged { bid, secret, pair });
                 self.command(p, Command::Challenge(message)).await;
                 None
             }
@@ -193,7 +202,7 @@ impl Driver {
 
     /// The answer to a Challenge: the right secret shows that both keys live in one TPM.
     async fn responded(&mut self, p: Peer, response: &Response) -> Option<Event> {
-        let (bid, secret, pair) = self.challenged[p].take()?;
+        let Challenged { bid, secret, pair } = self.challenged[p].take()?;
         if response.secret != secret {
             return Some(Event::Unfit(p, "activation-missing: the TPM has opened another credential".into()));
         }

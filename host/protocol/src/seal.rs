@@ -98,6 +98,12 @@ impl Task {
         Ok(Dispatch { offer, worker, enc: enc.to_bytes().into(), sealed })
     }
 
+    /// A task out of what was sealed; for fuzzing what lies behind a seal.
+    #[doc(hidden)]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        decode(Kind::Dispatch, bytes).ok()
+    }
+
     /// Bytes that it has before it is sealed: what the size of a Dispatch depends on.
     pub fn size(&self) -> usize {
         encode(self).len()

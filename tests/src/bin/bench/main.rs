@@ -1,6 +1,8 @@
 //! `make bench`: ratios within one run, for times of different runs on shared machines do not compare.
 //! `make bench PARTS="start engine"` runs some of it.
 
+mod attest;
+
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -22,7 +24,7 @@ const STREAM: usize = 512 << 20;
 #[tokio::main]
 async fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    let parts = ["start", "walls", "grid", "stream", "engine"];
+    let parts = ["start", "walls", "grid", "stream", "attest", "engine"];
     if let Some(unknown) = asked.iter().find(|a| !parts.contains(&a.as_str())) {
         bail!("there is no part {unknown:?}, only {}", parts.join(", "));
     }
@@ -32,6 +34,7 @@ async fn main() -> Result<()> {
             "walls" => walls().await?,
             "grid" => grid_against_local().await?,
             "stream" => streaming().await?,
+            "attest" => attest::attest().await?,
             _ => engine_against_native().await?,
         }
     }
