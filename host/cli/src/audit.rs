@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use eider_attest::{Appraisal, Class};
+use eider_attest::{Appraisal, Class, EvidenceKind};
 use eider_node::audit::{self, ARCHIVE_MAX, Archive, Stand};
 use eider_node::{JobRecord, Paths, PeerRecord, Requirement, Store};
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ async fn list(filter: Option<&str>, json: bool) -> Result<ExitCode> {
     let columns = if json {
         "*"
     } else {
-        "substr(job, 5, 12) AS job, to_timestamp(offered)::TIMESTAMP AS offered, class, ended, substr(node, 4, 10) AS node, claimed, verified, won, fate"
+        "substr(job, 5, 12) AS job, to_timestamp(offered)::TIMESTAMP AS offered, class, ended, substr(node, 4, 10) AS node, kind, claimed, verified, won, fate"
     };
     let sql =
         format!("SELECT {columns} FROM jobs WHERE {} ORDER BY jobs.offered DESC, jobs.node", filter.unwrap_or("true"));
@@ -141,6 +141,9 @@ async fn list(filter: Option<&str>, json: bool) -> Result<ExitCode> {
 
 fn verdict(appraisal: &Appraisal) -> String {
     match appraisal.lack() {
+        None if appraisal.kind == Some(EvidenceKind::Development) => {
+            format!("{} by DEVELOPMENT evidence, which proves nothing", appraisal.tier)
+        }
         None => format!("{} proven", appraisal.tier),
         Some(Class::Absent) => format!("{}: no evidence", appraisal.tier),
         Some(Class::Invalid) => format!("{}: INVALID evidence", appraisal.tier),

@@ -39,7 +39,11 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
         None => println!("jobs: not paused"),
     }
     println!("hardware that could vouch for this machine (what it proves is for a requester to say):");
-    for source in eider_attest_device::probe() {
+    let sources = eider_attest_device::probe();
+    if sources.is_empty() {
+        println!("  none was found");
+    }
+    for source in sources {
         println!("  {source}");
     }
     println!(
