@@ -5,15 +5,19 @@ use std::fs::File;
 use std::future::Future;
 use std::io::{self, IoSliceMut, Seek, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use eider_net::{Source, file_outboard};
 use eider_protocol::{FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage, Task};
 use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::sync::watch;
+
+/// Bytes of a result that are kept in memory: most results, and a file takes longer to make than they to write.
+const IN_MEMORY: u64 = 1 << 20;
 
 /// A job that was dispatched.
 #[derive(Clone, Debug)]
@@ -97,7 +101,7 @@ pub struct CellRunner {
 }
 
 impl CellRunner {
-    /// Cells from `pools`; results are kept in unlinked files in `spool`.
+    /// Cells from `pools`; results that are not small are kept in unlinked files in `spool`.
     pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>) -> Self {
         let key = |p: &Pool| (p.image().engine().into(), p.image().variant());
         Self { pools: pools.into_iter().map(|p| (key(&p), p)).collect(), spool: spool.into() }
@@ -111,10 +115,18 @@ impl CellRunner {
     ) -> Result<Product, RunError> {
         let pool = self.pools.get(&(work.engine, work.variant)).ok_or(RunError::NoImage(work.engine, work.variant))?;
         let cell = pool.take().await?;
-        let spool = tempfile::tempfile_in(&self.spool)?;
+        let spool = File::from(memfd_create("eider-result", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
         progress.send_modify(|p| p.stage = Stage::Running);
-        let mut broker =
-            JobBroker { inputs, spool, written: 0, limit: work.limits.result, bytes_read: 0, reads: 0, progress };
+        let mut broker = JobBroker {
+            inputs,
+            spool,
+            folder: &self.spool,
+            written: 0,
+            limit: work.limits.result,
+            bytes_read: 0,
+            reads: 0,
+            progress,
+        };
         match cell.run(job_spec(work), &mut broker).await? {
             Finished::Failed { kind, message } => Ok(Product {
                 outcome: Outcome::Failed { kind: failure_kind(kind), message: bounded(message) },
@@ -195,12 +207,24 @@ fn bounded(mut message: String) -> String {
 
 struct JobBroker<'a> {
     inputs: &'a dyn InputReader,
+    /// The result so far: in memory while it is small, then in an unlinked file.
     spool: File,
+    folder: &'a Path,
     written: u64,
     limit: u64,
     bytes_read: u64,
     reads: u64,
     progress: watch::Sender<Progress>,
+}
+
+impl JobBroker<'_> {
+    fn move_to_disk(&mut self) -> io::Result<()> {
+        let mut file = tempfile::tempfile_in(self.folder)?;
+        self.spool.rewind()?;
+        io::copy(&mut self.spool, &mut file)?;
+        self.spool = file;
+        Ok(())
+    }
 }
 
 impl Broker for JobBroker<'_> {
@@ -213,9 +237,13 @@ impl Broker for JobBroker<'_> {
     }
 
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), BrokerError> {
+        let before = self.written;
         self.written += bytes.len() as u64;
         if self.written > self.limit {
             return Err(BrokerError::ResultTooLarge(self.limit));
+        }
+        if before <= IN_MEMORY && self.written > IN_MEMORY {
+            self.move_to_disk().map_err(BrokerError::Spool)?;
         }
         // A write to the page cache: shorter than a hop to another thread, except when the disk is behind.
         self.spool.write_all(&bytes).map_err(BrokerError::Spool)
