@@ -5,9 +5,9 @@
 //! [`probe()`] lists what this machine has. What is found says nothing of what it proves: a tier comes out of an appraisal.
 //!
 //! The TPM part is tested with a software TPM over its socket; a TPM behind `/dev/tpmrm0` has not been at hand. The part for
-//! SEV-SNP and TDX has never run on its hardware. There is no producer for AWS Nitro: its device wants an `ioctl`, so
-//! `unsafe` code or a crate around it.
+//! SEV-SNP and TDX, and [`nsm`] for AWS Nitro, have never run on their hardware.
 
+pub mod nsm;
 mod probe;
 #[cfg(feature = "swtpm")]
 pub mod swtpm;

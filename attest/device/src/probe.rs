@@ -6,7 +6,7 @@ use std::path::Path;
 
 use eider_attest::EvidenceKind;
 
-use crate::{TPM_DEVICE, tsm};
+use crate::{TPM_DEVICE, nsm, tsm};
 
 /// Something that may make evidence.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ impl fmt::Display for Source {
 /// Lists what is there, without asking it for anything. No tier follows from this.
 pub fn probe() -> Vec<Source> {
     let known = [
-        (Some(EvidenceKind::Nitro), "/dev/nsm", Some("this program has no producer for it")),
+        (Some(EvidenceKind::Nitro), nsm::DEVICE, None),
         (None, tsm::ROOT, None),
         (
             Some(EvidenceKind::SevSnp),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use eider_attest::tpm2::Credential;
 use eider_attest::{Binding, EvidenceKind};
-use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, read_log, tsm};
+use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, nsm, read_log, tsm};
 use serde::Deserialize;
 
 use crate::attest::{Attester, DevelopmentAttester, Evidence};
@@ -17,7 +17,7 @@ const REGISTERS: [u8; 9] = [0, 1, 2, 3, 4, 5, 7, 8, 9];
 #[derive(Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceConfig {
-    /// `tpm2`, `sev-snp`, `tdx` or `development`.
+    /// `tpm2`, `sev-snp`, `tdx`, `nitro` or `development`.
     pub kind: EvidenceKind,
     /// `tpm2`: a device, or HOST:PORT of a software TPM.
     #[serde(default = "tpm_device")]
@@ -52,9 +52,6 @@ pub enum DeviceError {
     /// A file that the policy names.
     #[error("attest: {0}: {1}")]
     File(PathBuf, std::io::Error),
-    /// No producer.
-    #[error("attest: this program makes no {0} evidence; `tpm2`, `sev-snp`, `tdx` and `development` are known")]
-    Kind(EvidenceKind),
     /// A register.
     #[error("attest: `registers` must be 1 to 24 different numbers from 0 to 23")]
     Registers,
@@ -84,7 +81,7 @@ impl DeviceConfig {
             EvidenceKind::SevSnp | EvidenceKind::Tdx => {
                 std::sync::Arc::new(TsmAttester { kind: self.kind, endorsements })
             }
-            EvidenceKind::Nitro => return Err(DeviceError::Kind(self.kind)),
+            EvidenceKind::Nitro => std::sync::Arc::new(NsmAttester),
         })
     }
 }
@@ -161,5 +158,20 @@ impl Attester for TsmAttester {
             return Err(format!("the kernel makes {} evidence, the policy says {}", report.kind, self.kind));
         }
         Ok(Evidence { evidence: report.evidence, log: None, endorsements: self.endorsements.clone() })
+    }
+}
+
+/// AWS Nitro. Never run on its hardware.
+#[derive(Debug)]
+struct NsmAttester;
+
+impl Attester for NsmAttester {
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::Nitro
+    }
+
+    fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
+        let document = nsm::document(&binding.digest(), &binding.nonce, &binding.sealing);
+        Ok(Evidence { evidence: document.map_err(|e| e.to_string())?, ..Evidence::default() })
     }
 }
