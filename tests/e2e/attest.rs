@@ -47,6 +47,13 @@ async fn a_worker_proves_l1_with_its_tpm_and_a_changed_register_is_found() {
     let second = proven(&grid.run(&lasting).await.unwrap().record);
     assert!(!first.reused && second.reused && first.envelope == second.envelope);
 
+    // What is too old for the policy is made anew, not sent again.
+    let brief = job(&machine.policy("reuse = \"1s\""));
+    let first = proven(&grid.run(&brief).await.unwrap().record);
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let second = proven(&grid.run(&brief).await.unwrap().record);
+    assert!(!second.reused && first.envelope != second.envelope);
+
     machine.tpm().tpm().unwrap().extend(16, &[1; 32]).unwrap();
     let changed = grid.run(&fresh).await.unwrap();
     assert_eq!(changed.record.end, "no-candidates");

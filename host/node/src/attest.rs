@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use eider_attest::tpm2::{self, Credential, make_credential};
 use eider_attest::{Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Issued, Tier, appraise};
@@ -57,11 +58,13 @@ impl Attester for DevelopmentAttester {
 
 /// Requester, policy, engine.
 type EnvelopeKey = (NodeId, Hash, Hash);
+/// Since when, and its bytes.
+type Made = (Instant, Arc<Vec<u8>>);
 
 /// A worker's envelopes: the last one for each requester, policy and engine can be used again.
 pub(crate) struct Envelopes {
     attester: Arc<dyn Attester>,
-    made: Mutex<HashMap<EnvelopeKey, Arc<Vec<u8>>>>,
+    made: Mutex<HashMap<EnvelopeKey, Made>>,
 }
 
 /// As many envelopes are kept.
@@ -82,11 +85,14 @@ impl Envelopes {
         demand: Demand,
     ) -> Result<Arc<Vec<u8>>, String> {
         let key = (offer.requester, demand.policy, offer.engine);
-        if !demand.fresh
-            && let Some(kept) = locked(&self.made).get(&key)
+        // The requester counts from its Offer, which was a little earlier.
+        let may_be = Duration::from_secs(demand.max_age_s.into()).mul_f32(0.9);
+        if let Some((since, kept)) = locked(&self.made).get(&key)
+            && since.elapsed() < may_be
         {
             return Ok(kept.clone());
         }
+        let started = Instant::now();
         let kind = self.attester.kind();
         let binding = Binding {
             kind,
@@ -114,7 +120,7 @@ impl Envelopes {
         if made.len() >= KEPT {
             made.clear();
         }
-        made.insert(key, bytes.clone());
+        made.insert(key, (started, bytes.clone()));
         Ok(bytes)
     }
 
@@ -179,8 +185,6 @@ pub struct Requirement {
     pub policy: Arc<AttestPolicy>,
     /// Its file, as it was read: what an archive carries.
     pub text: Arc<str>,
-    /// Evidence of earlier offers will not do.
-    pub fresh: bool,
 }
 
 impl Requirement {
@@ -190,7 +194,7 @@ impl Requirement {
     /// [`eider_attest::AttestPolicyError`].
     pub fn parse(text: &str) -> Result<Self, eider_attest::AttestPolicyError> {
         let policy = Arc::new(AttestPolicy::parse(text.as_bytes())?);
-        Ok(Self { fresh: policy.reuse.is_zero(), policy, text: text.into() })
+        Ok(Self { policy, text: text.into() })
     }
 
     /// Whether a worker has to show anything.
@@ -199,7 +203,8 @@ impl Requirement {
     }
 
     pub(crate) fn demand(&self) -> Demand {
-        Demand { policy: self.policy.hash(), fresh: self.fresh }
+        let max_age_s = u32::try_from(self.policy.reuse_seconds()).unwrap_or(u32::MAX);
+        Demand { policy: self.policy.hash(), max_age_s }
     }
 }
 

@@ -85,8 +85,8 @@ pub struct InputsSummary {
 pub struct Demand {
     /// BLAKE3 of the policy that it will be appraised under; part of what evidence is bound to.
     pub policy: Hash,
-    /// Evidence that was made for an earlier offer of this requester will not do.
-    pub fresh: bool,
+    /// Evidence that was made for an earlier offer of this requester will do if it is at most so old, seconds; never if 0.
+    pub max_age_s: u32,
 }
 
 /// Requester to candidates: what is wanted, without the query or the data.

@@ -25,7 +25,7 @@ fn offer() -> Offer {
         profile: "p1-plain".into(),
         limits: Limits { memory: 1 << 30, result: 1 << 20, run_ms: 60_000, fuel: None },
         inputs: InputsSummary { count: 1, bytes: 1000 },
-        attest: Some(Demand { policy: hash(8), fresh: true }),
+        attest: Some(Demand { policy: hash(8), max_age_s: 600 }),
         nonce: [7; 32],
     }
 }
