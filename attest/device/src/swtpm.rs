@@ -196,25 +196,7 @@ fn try_port(folder: &Path) -> Result<(Child, SocketAddr), String> {
 
 /// DER of the first certificate in a PEM file.
 fn certificate(path: &PathBuf) -> Result<Vec<u8>, String> {
-    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let body = text.lines().skip_while(|l| !l.starts_with("-----BEGIN CERT")).skip(1);
-    let body: String = body.take_while(|l| !l.starts_with("-----END")).collect();
-    let (mut bits, mut count, mut der) = (0_u32, 0_u32, vec![]);
-    for letter in body.bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => continue,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            der.push(u8::try_from(bits >> count & 0xff).unwrap_or(0));
-        }
-    }
-    Ok(der)
+    let read = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let bytes = fs::read(path).map_err(|e| read(&e))?;
+    Ok(pem::parse(bytes).map_err(|e| read(&e))?.into_contents())
 }
