@@ -1,4 +1,5 @@
 #include "arrow_ipc.h"
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "nanoarrow/nanoarrow.h"
@@ -59,8 +60,10 @@ static int fail(char *error, const struct ArrowError *e) {
 
 eider_ipc *eider_ipc_open(void *schema, const char *const *types, eider_ipc_sink sink, char *error) {
 	struct ArrowError e = {{0}};
-	eider_ipc *ipc = calloc(1, sizeof *ipc);
+	eider_ipc *ipc = malloc(sizeof *ipc);
 	if (!ipc) { fail(error, &e); return NULL; }
+	/* All but the buffer, which is most of it. */
+	memset(ipc, 0, offsetof(eider_ipc, buffer));
 	ipc->sink = sink;
 	struct ArrowIpcOutputStream out = {put, release, ipc};
 	if (ArrowSchemaDeepCopy(schema, &ipc->schema) || note_types(&ipc->schema, types) ||

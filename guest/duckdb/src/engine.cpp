@@ -24,34 +24,8 @@ static constexpr idx_t BATCH_BYTES = 4u << 20;
 
 static DuckDB *db;
 static Connection *con;
-
-extern "C" void exports_query_engine_init(void) {
-	if (con) {
-		return;
-	}
-	// Constructors run here, before the snapshot, and never again.
-	__wasm_call_ctors();
-	const uint8_t seed[32] = {'e', 'i', 'd', 'e', 'r', ' ', 's', 'n', 'a', 'p', 's', 'h', 'o', 't'};
-	eider_set_profile(seed, 0);
-	if (duckdb_register_static_extensions() != 0) {
-		__builtin_trap();
-	}
-	DBConfig config;
-	config.file_system = make_uniq<VirtualFileSystem>(eider::MakeInputFileSystem());
-	config.SetOptionByName("temp_directory", Value(""));
-	// Stored secrets would go past our file system; libc refuses them too, but with an error that nobody understands.
-	config.SetOptionByName("allow_persistent_secrets", Value::BOOLEAN(false));
-	db = new DuckDB(nullptr, &config);
-	con = new Connection(*db);
-	auto &client = ClientConfig::GetConfig(*con->context);
-	client.enable_progress_bar = true;
-	client.print_progress_bar = false;
-	client.wait_time = 0;
-	// The profile's zone. It is also the connection's first query, which fills caches; let the snapshot have them.
-	if (con->Query("SET TimeZone = 'UTC'")->HasError() || con->Query("SELECT 1")->HasError()) {
-		__builtin_trap();
-	}
-}
+// Before there is a job, while the snapshot is made, nothing leaves.
+static bool has_job;
 
 static query_engine_string_t Dup(const string &s) {
 	query_engine_string_t r;
@@ -207,8 +181,10 @@ LogicalType ExportedType(const LogicalType &type) {
 }
 
 void Sink(const uint8_t *bytes, uint32_t n) {
-	query_engine_list_u8_t l {const_cast<uint8_t *>(bytes), n};
-	eider_engine_results_write(&l);
+	if (has_job) {
+		query_engine_list_u8_t l {const_cast<uint8_t *>(bytes), n};
+		eider_engine_results_write(&l);
+	}
 }
 
 class ResultWriter {
@@ -292,7 +268,7 @@ private:
 
 void ReportProgress() {
 	auto percent = con->context->GetQueryProgress().GetPercentage();
-	if (percent >= 0) {
+	if (has_job && percent >= 0) {
 		eider_engine_progress_report((uint32_t)MinValue<double>(percent * 100, 10000));
 	}
 }
@@ -340,7 +316,28 @@ uint64_t RunStatement(unique_ptr<SQLStatement> statement, bool last) {
 	return writer->Finish();
 }
 
+// Runs all statements of a query.
+uint64_t RunAll(const string &sql) {
+	auto statements = con->ExtractStatements(sql);
+	if (statements.empty()) {
+		throw Failure {QUERY_ENGINE_FAILURE_KIND_QUERY, "there is no statement in the query"};
+	}
+	for (auto &statement : statements) {
+		if (statement->type == StatementType::LOAD_STATEMENT || statement->type == StatementType::UPDATE_EXTENSIONS_STATEMENT) {
+			throw Failure {QUERY_ENGINE_FAILURE_KIND_DENIED,
+			               "Permission Error: the sandbox installs and loads no extensions; core_functions, icu, json and "
+			               "parquet are linked in"};
+		}
+	}
+	uint64_t rows = 0;
+	for (idx_t i = 0; i < statements.size(); i++) {
+		rows = RunStatement(std::move(statements[i]), i + 1 == statements.size());
+	}
+	return rows;
+}
+
 uint64_t Run(const string &sql, int64_t time_us, const uint8_t seed[32], uint64_t memory) {
+	has_job = true;
 	eider_set_profile(seed, (uint64_t)time_us * 1000);
 	uint64_t random_seed;
 	memcpy(&random_seed, seed, sizeof random_seed);
@@ -349,25 +346,39 @@ uint64_t Run(const string &sql, int64_t time_us, const uint8_t seed[32], uint64_
 	SetOption("memory_limit", Value(to_string((memory - memory / 5) / 1024) + "KiB"));
 	MakeViews(sql);
 	SetOption("lock_configuration", Value::BOOLEAN(true));
-	auto statements = con->ExtractStatements(sql);
-	if (statements.empty()) {
-		throw Failure {QUERY_ENGINE_FAILURE_KIND_QUERY, "there is no statement in the query"};
-	}
-	uint64_t rows = 0;
-	for (auto &statement : statements) {
-		if (statement->type == StatementType::LOAD_STATEMENT || statement->type == StatementType::UPDATE_EXTENSIONS_STATEMENT) {
-			throw Failure {QUERY_ENGINE_FAILURE_KIND_DENIED,
-			               "Permission Error: the sandbox installs and loads no extensions; core_functions, icu, json and "
-			               "parquet are linked in"};
-		}
-	}
-	for (idx_t i = 0; i < statements.size(); i++) {
-		rows = RunStatement(std::move(statements[i]), i + 1 == statements.size());
-	}
-	return rows;
+	return RunAll(sql);
 }
 
 } // namespace
+
+extern "C" void exports_query_engine_init(void) {
+	if (con) {
+		return;
+	}
+	// Constructors run here, before the snapshot, and never again.
+	__wasm_call_ctors();
+	const uint8_t seed[32] = {'e', 'i', 'd', 'e', 'r', ' ', 's', 'n', 'a', 'p', 's', 'h', 'o', 't'};
+	eider_set_profile(seed, 0);
+	if (duckdb_register_static_extensions() != 0) {
+		__builtin_trap();
+	}
+	DBConfig config;
+	config.file_system = make_uniq<VirtualFileSystem>(eider::MakeInputFileSystem());
+	config.SetOptionByName("temp_directory", Value(""));
+	// Stored secrets would go past our file system; libc refuses them too, but with an error that nobody understands.
+	config.SetOptionByName("allow_persistent_secrets", Value::BOOLEAN(false));
+	db = new DuckDB(nullptr, &config);
+	con = new Connection(*db);
+	auto &client = ClientConfig::GetConfig(*con->context);
+	client.enable_progress_bar = true;
+	client.print_progress_bar = false;
+	client.wait_time = 0;
+	if (con->Query("SET TimeZone = 'UTC'")->HasError()) {
+		__builtin_trap();
+	}
+	// What a connection's first query and first result set up, the snapshot has, and the heap that they need.
+	RunAll("SELECT 1");
+}
 
 extern "C" bool exports_query_engine_run(query_engine_job_t *job, query_engine_summary_t *ret, query_engine_failure_t *err) {
 	exports_query_engine_init();

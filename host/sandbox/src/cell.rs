@@ -132,6 +132,8 @@ pub fn run_cell_opened(
         require: options.require.iter().copied().filter(|w| !without.contains(w)).collect(),
         without: without.to_vec(),
     };
+    // The allocator switches huge pages off for the whole process; the engine's memory is to have them.
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
     let (walls, (loaded, maps)) = jail::enter(&terms, || {
         let loaded = if let CellTask::Run(variant) = options.task { Some(Loaded::map(variant)?) } else { None };
         Ok((loaded, Maps::open()))
@@ -265,6 +267,8 @@ impl Prepared {
         };
         let last = self.run(*job);
         self.store.data_mut().send(&last)?;
+        // The parent ends the process. Ending by itself, it would hold the processor that the parent is about to wake on.
+        let _ = self.store.data_mut().receive();
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::cell::{CellOptions, CellTask, IMAGE_FD};
 use crate::jail::{Wall, Walls};
@@ -25,9 +26,7 @@ use crate::{CellGroup, Image};
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A cell that could not be started is tried again after this long.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// Starting a cell takes about 10 ms of processor time, which the job that was just given one needs more.
+/// Starting a cell takes about 25 ms of processor time, which the job that was just given one needs more.
 const REFILL_PAUSE: Duration = Duration::from_millis(25);
 
 /// How to start a cell: `program cell OPTIONS`.
@@ -168,6 +167,8 @@ impl Cell {
             .env_clear()
             // The allocator would reserve 1 GiB, all of which counts against the cell's limit of private memory.
             .env("MIMALLOC_ARENA_RESERVE", "32MiB")
+            // Its huge pages would be most of an idle cell's memory.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(theirs_too))
             .stderr(Stdio::piped())
@@ -299,40 +300,46 @@ fn window() -> std::io::Result<(MmapMut, File)> {
     Ok((map, window.into()))
 }
 
+/// A cell, or why there is none; and its place among those that are ahead, free again when it is taken.
+type Place = (Result<Cell, CellError>, OwnedSemaphorePermit);
+
 /// Cells of one image that are started ahead of need.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    ready: Arc<Mutex<mpsc::Receiver<Result<Cell, CellError>>>>,
+    ready: Arc<Mutex<mpsc::Receiver<Place>>>,
+    command: Arc<CellCommand>,
     image: Image,
 }
 
 impl Pool {
-    /// Keeps `ahead` cells ready for as long as the pool lives.
+    /// Keeps `ahead` cells ready for as long as the pool lives; as many are started at once when there is none.
     pub fn start(command: CellCommand, image: Image, ahead: usize) -> Self {
-        // One cell waits in the sender's hand, the others in the channel.
-        let (tx, rx) = mpsc::channel(ahead.saturating_sub(1).max(1));
-        let spawning = image.clone();
+        let ahead = ahead.max(1);
+        let (tx, rx) = mpsc::channel(ahead);
+        let places = Arc::new(Semaphore::new(ahead));
+        let command = Arc::new(command);
+        let pool = Self { ready: Arc::new(Mutex::new(rx)), command: command.clone(), image: image.clone() };
         tokio::spawn(async move {
+            // Dropped with this task, and with it the cells that are not ready yet.
+            let mut starting = JoinSet::new();
             loop {
-                let cell = tokio::select! {
-                    cell = Cell::spawn(&command, &spawning) => cell,
+                let place = tokio::select! {
+                    place = places.clone().acquire_owned() => place,
                     () = tx.closed() => break,
                 };
-                let failed = cell.is_err();
-                if tx.send(cell).await.is_err() {
-                    break;
-                }
+                let Ok(place) = place else { break };
                 // While another cell is ready, the job that took one has the processor first.
-                let ready = tx.max_capacity() - tx.capacity();
-                let pause = match (failed, ready) {
-                    (true, _) => RETRY_PAUSE,
-                    (false, 0) => Duration::ZERO,
-                    _ => REFILL_PAUSE,
-                };
-                tokio::time::sleep(pause).await;
+                if tx.capacity() < ahead {
+                    tokio::time::sleep(REFILL_PAUSE).await;
+                }
+                let (command, image, tx) = (command.clone(), image.clone(), tx.clone());
+                starting.spawn(async move {
+                    let _ = tx.send((Cell::spawn(&command, &image).await, place)).await;
+                });
+                while starting.try_join_next().is_some() {}
             }
         });
-        Self { ready: Arc::new(Mutex::new(rx)), image }
+        pool
     }
 
     /// The image that its cells run.
@@ -343,12 +350,13 @@ impl Pool {
     /// A ready cell; another is started in its place.
     ///
     /// # Errors
-    /// Why the last one could not be started.
+    /// Why none can be started now.
     pub async fn take(&self) -> Result<Cell, CellError> {
         let mut ready = self.ready.lock().await;
         loop {
-            let mut cell = ready.recv().await.ok_or_else(|| CellError::Died("the pool has stopped".into()))??;
-            // One that was killed while it waited costs no job.
+            let (cell, _place) = ready.recv().await.ok_or_else(|| CellError::Died("the pool has stopped".into()))?;
+            // What failed then may do now; what was killed while it waited costs no job.
+            let Ok(mut cell) = cell else { break Cell::spawn(&self.command, &self.image).await };
             if let Ok(None) = cell.child.try_wait() {
                 break Ok(cell);
             }

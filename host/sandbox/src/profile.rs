@@ -53,6 +53,8 @@ impl Variant {
         c.memory_init_cow(true);
         // Twice DuckDB's snapshot; more would make large images of small programs.
         c.memory_guaranteed_dense_image_size(32 << 20);
+        // Filled when the instance is made, ahead of the job; and an indirect call has less to check.
+        c.table_lazy_init(false);
         c.cranelift_opt_level(OptLevel::Speed);
         // Nobody symbolicates a stranger's engine, and the map is as large as half its code.
         c.generate_address_map(false);
