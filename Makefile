@@ -3,6 +3,7 @@
 # make check  formatting, lints, docs, dependency policy
 # make bench  ratios against native DuckDB and plain QUIC, in one run (PARTS=engine for one part of it)
 # make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
+# make vm     boots Debian's kernel in an emulated machine, for tests of control groups and of a TPM's driver
 # make engine builds the DuckDB engine from source and compares it with the committed one
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench fuzz fuzz-smoke engine clean
+.PHONY: all build demo test check bench fuzz fuzz-smoke vm engine clean
 
 all: build
 
@@ -72,6 +73,9 @@ fuzz-smoke: toolchain
 
 fuzz:
 	@$(MAKE) --no-print-directory fuzz-smoke FUZZ_SECONDS=1800
+
+vm: build
+	@$(OUT)/release/eider-vm
 
 engine: toolchain
 	@echo "building the engine from source: about 20 minutes on two cores"

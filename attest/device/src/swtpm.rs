@@ -1,6 +1,9 @@
 //! A software TPM for tests, provisioned with an endorsement certificate by a certificate authority of its own.
 //!
 //! Everything lies in a temporary folder that goes away with it. Its authority must never be a root of a real policy.
+//!
+//! In a virtual machine it is behind the kernel's driver: `EIDER_TPM` then names the device, and `EIDER_TPM_FOLDER` the folder
+//! that [`provision`] was called with outside. `make vm` does both.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use crate::Tpm;
+use crate::{EVENT_LOG, Tpm, read_log};
 
 /// What has to be installed, as Debian names it.
 const PACKAGES: [&str; 4] = ["swtpm", "swtpm-tools", "tpm2-tools", "libtss2-tcti-swtpm0"];
@@ -63,15 +66,20 @@ fn install() -> Result<(), String> {
 /// One that runs.
 #[derive(Debug)]
 pub struct Swtpm {
-    child: Child,
-    address: SocketAddr,
+    place: Place,
+    authority: PathBuf,
     folder: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+enum Place {
+    Process(Child, SocketAddr),
+    Device(PathBuf),
 }
 
 impl Drop for Swtpm {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 
@@ -82,20 +90,36 @@ impl Swtpm {
     /// What went wrong, with what the tools said.
     pub fn start() -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        if let (Some(device), Some(made)) = (env::var_os("EIDER_TPM"), env::var_os("EIDER_TPM_FOLDER")) {
+            return Ok(Self {
+                place: Place::Device(device.into()),
+                authority: PathBuf::from(made).join("authority"),
+                folder,
+            });
+        }
         provision(folder.path())?;
         let (child, address) = listen(folder.path())?;
-        Ok(Self { child, address, folder })
+        Ok(Self { place: Place::Process(child, address), authority: folder.path().join("authority"), folder })
     }
 
-    /// Ends it and starts it again with the same state, as a machine that loses power does.
+    /// Ends it and starts it again with the same state, as a machine that loses power does. A device goes on as it is.
     ///
     /// # Errors
     /// What went wrong.
     pub fn restart(&mut self) -> Result<(), String> {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        (self.child, self.address) = listen(self.folder.path())?;
+        self.stop();
+        if let Place::Process(..) = self.place {
+            let (child, address) = listen(self.folder.path())?;
+            self.place = Place::Process(child, address);
+        }
         Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Place::Process(child, _) = &mut self.place {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     /// A connection. It serves one at a time: drop one before the next.
@@ -103,12 +127,30 @@ impl Swtpm {
     /// # Errors
     /// What went wrong.
     pub fn tpm(&self) -> Result<Tpm, String> {
-        Tpm::connect(self.address).map_err(|e| e.to_string())
+        match &self.place {
+            Place::Process(_, address) => Tpm::connect(*address),
+            Place::Device(path) => Tpm::open(path),
+        }
+        .map_err(|e| e.to_string())
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The log of what firmware measured, where firmware ran.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn log(&self) -> Result<Option<Vec<u8>>, String> {
+        match &self.place {
+            Place::Process(..) => Ok(None),
+            Place::Device(_) => read_log(EVENT_LOG.as_ref()).map(Some).map_err(|e| e.to_string()),
+        }
+    }
+
+    /// Where it listens, or its device.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Process(_, address) => address.to_string(),
+            Place::Device(path) => path.display().to_string(),
+        }
     }
 
     /// DER of the intermediate and of the root of its authority.
@@ -117,7 +159,7 @@ impl Swtpm {
     /// What went wrong.
     pub fn issuers(&self) -> Result<Vec<Vec<u8>>, String> {
         let names = ["issuercert.pem", "swtpm-localca-rootca-cert.pem"];
-        names.into_iter().map(|name| certificate(&self.folder.path().join("authority").join(name))).collect()
+        names.into_iter().map(|name| certificate(&self.authority.join(name))).collect()
     }
 
     /// A folder for a test's own files, which goes away with it.
@@ -126,7 +168,11 @@ impl Swtpm {
     }
 }
 
-fn provision(folder: &Path) -> Result<(), String> {
+/// Makes an authority and the state of a TPM that has its certificate, in a folder that is empty.
+///
+/// # Errors
+/// What went wrong, with what the tools said.
+pub fn provision(folder: &Path) -> Result<(), String> {
     let write = |name: &str, text: String| fs::write(folder.join(name), text).map_err(|e| e.to_string());
     for name in ["authority", "state"] {
         fs::create_dir(folder.join(name)).map_err(|e| e.to_string())?;

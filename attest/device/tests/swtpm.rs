@@ -69,8 +69,8 @@ impl Scene {
     }
 
     fn produce(&self, tpm: &mut Tpm) -> Produced {
-        let issuers = self.swtpm.issuers().unwrap();
-        tpm.produce(&REGISTERS, &self.binding().short(), None, None, issuers).unwrap()
+        let (log, issuers) = (self.swtpm.log().unwrap(), self.swtpm.issuers().unwrap());
+        tpm.produce(&REGISTERS, &self.binding().short(), log, None, issuers).unwrap()
     }
 
     fn verdict(&self, produced: &Produced) -> Appraisal {

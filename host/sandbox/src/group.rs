@@ -13,6 +13,8 @@ const IMAGE_BYTES: u64 = 512 << 20;
 /// Processes and threads of one cell: two processes, and the compiler's threads.
 const CELL_TASKS: u64 = 32;
 const PREFIX: &str = "eider-cells-";
+/// Where a worker goes that is alone in a group of its own, to make others under that.
+const LOWER: &str = "eider-worker";
 
 /// The group, gone with the last handle to it.
 #[derive(Clone, Debug)]
@@ -26,30 +28,15 @@ struct Group {
 }
 
 impl CellGroup {
-    /// Makes a group under this process's own, with what of `memory` (bytes, for all jobs together) and `cells` can be held.
+    /// Makes a group with what of `memory` (bytes, for all jobs together) and `cells` can be held: under this process's own
+    /// if that was delegated to it, which may move this process into another group under it, or else beside it.
     ///
     /// # Errors
     /// Why this machine gives none: no cgroup v2, not delegated to this user, or no controller that limits anything.
     pub fn create(memory: u64, cells: u64) -> io::Result<Self> {
-        let own = own_group()?;
-        let controllers = fs::read_to_string(own.join("cgroup.controllers"))?;
-        let wanted: Vec<_> =
-            ["memory", "pids", "cpu"].into_iter().filter(|c| controllers.split_whitespace().any(|h| h == *c)).collect();
-        if wanted.is_empty() {
-            let has = if controllers.trim().is_empty() { "none" } else { controllers.trim() };
-            return Err(io::Error::other(format!(
-                "cgroup v2 is here, but of its controllers neither memory, pids nor cpu (it has {has})"
-            )));
-        }
-        sweep(&own);
-        let enable: String = wanted.iter().map(|c| format!("+{c} ")).collect();
-        fs::write(own.join("cgroup.subtree_control"), enable.trim()).map_err(|e| {
-            io::Error::other(format!(
-                "{} is not delegated to this process ({e}); with systemd: `Delegate=yes` and `DelegateSubgroup=main`",
-                own.display()
-            ))
-        })?;
-        let dir = own.join(format!("{PREFIX}{}", std::process::id()));
+        let base = delegated(&own_group()?)?;
+        sweep(&base);
+        let dir = base.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&dir)?;
         let most = memory.saturating_add(cells.saturating_mul(CELL_BYTES)).saturating_add(IMAGE_BYTES);
         let limits = [("memory.max", most), ("pids.max", cells.saturating_mul(CELL_TASKS)), ("cpu.idle", 1)];
@@ -83,7 +70,49 @@ impl Drop for Group {
     }
 }
 
-/// This process's group in the unified hierarchy.
+/// A group under which one can be made that has controllers.
+fn delegated(own: &Path) -> io::Result<PathBuf> {
+    let Err(why) = enable(own) else { return Ok(own.into()) };
+    // The kernel gives controllers only to groups under one without processes. A service with `Delegate=yes` is alone in its
+    // own and may step down; in a terminal's there are others, and what the user may write is the group around it.
+    if why.kind() == io::ErrorKind::ResourceBusy && step_down(own).and_then(|()| enable(own)).is_ok() {
+        return Ok(own.into());
+    }
+    if let Some(around) = own.parent().filter(|around| enable(around).is_ok()) {
+        return Ok(around.into());
+    }
+    Err(io::Error::other(format!(
+        "{} is not delegated to this process ({why}); with systemd, `Delegate=yes` does that for a service",
+        own.display()
+    )))
+}
+
+/// Gives the groups under this one what limits anything.
+fn enable(group: &Path) -> io::Result<()> {
+    let controllers = fs::read_to_string(group.join("cgroup.controllers"))?;
+    let has = |c: &&str| controllers.split_whitespace().any(|h| h == *c);
+    let wanted: Vec<_> = ["memory", "pids", "cpu"].into_iter().filter(has).map(|c| format!("+{c}")).collect();
+    if wanted.is_empty() {
+        return Err(io::Error::other(format!(
+            "of its controllers none is memory, pids or cpu: {:?}",
+            controllers.trim()
+        )));
+    }
+    fs::write(group.join("cgroup.subtree_control"), wanted.join(" "))
+}
+
+/// Moves this process into a group under its own, if no other process is there.
+fn step_down(own: &Path) -> io::Result<()> {
+    let pid = std::process::id().to_string();
+    if fs::read_to_string(own.join("cgroup.procs"))?.lines().any(|process| process != pid) {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    let lower = own.join(LOWER);
+    fs::create_dir(&lower).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })?;
+    fs::write(lower.join("cgroup.procs"), pid)
+}
+
+/// This process's group in the unified hierarchy, as it was before it stepped down.
 fn own_group() -> io::Result<PathBuf> {
     let none = |what: &str| io::Error::other(format!("this machine has no cgroup v2: {what}"));
     let mounts = fs::read_to_string("/proc/self/mounts")?;
@@ -91,7 +120,8 @@ fn own_group() -> io::Result<PathBuf> {
     let mount = mount.ok_or_else(|| none("it is not mounted"))?;
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     let path = groups.lines().find_map(|l| l.strip_prefix("0::")).ok_or_else(|| none("this process is in none"))?;
-    Ok(Path::new(mount[1]).join(path.trim_start_matches('/')))
+    let path = Path::new(mount[1]).join(path.trim_start_matches('/'));
+    Ok(path.parent().filter(|_| path.ends_with(LOWER)).map_or(path.clone(), Path::to_path_buf))
 }
 
 /// Removes what workers left that were killed. A group with processes in it stays.

@@ -1,0 +1,67 @@
+//! The control group around all cells (cgroup v2). Only some machines delegate one: elsewhere this says that it was skipped.
+//! `make vm` runs it on a machine that does.
+#![allow(clippy::unwrap_used)]
+
+#[path = "programs/header.rs"]
+#[allow(dead_code, reason = "shared with the tests of the programs")]
+mod header;
+#[path = "programs/make.rs"]
+#[allow(dead_code, reason = "shared with the tests of the programs")]
+mod make;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use eider_sandbox::{Cell, CellCommand, CellGroup, ImageCache, Variant};
+use eider_tests::{eider, process};
+
+const MEMORY: u64 = 1 << 30;
+
+/// The group of a process.
+fn group_of(pid: u32) -> PathBuf {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
+    Path::new("/sys/fs/cgroup").join(path)
+}
+
+fn number(dir: &Path, file: &str) -> u64 {
+    fs::read_to_string(dir.join(file)).unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn all_cells_are_in_a_group_that_limits_them_and_goes_with_the_worker() {
+    let group = match CellGroup::create(MEMORY, 2) {
+        Ok(group) => group,
+        Err(why) if std::env::var_os("EIDER_VM").is_some() => panic!("this machine should give a group: {why}"),
+        Err(why) => return println!("SKIPPED: no control group, so nothing of it was tested: {why}"),
+    };
+    let text = make::text("good");
+    let engine = make::engine(&text, &header::Header::parse(&text).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let bare = CellCommand::new(eider());
+    let cache = ImageCache::open(dir.path(), bare.clone()).unwrap();
+    let image = cache.image(blake3::hash(&engine), Variant::Plain, || Ok(engine), |_| {}).unwrap();
+    let command = CellCommand { group: Some(group.clone()), ..bare.clone() };
+    let cell = Cell::spawn(&command, &image).await.unwrap();
+    let outer = cell.pid().unwrap();
+    let held = group_of(outer);
+    assert!(held.ends_with(format!("eider-cells-{}", std::process::id())), "{held:?}");
+    assert!(process::descendants(outer).into_iter().all(|pid| group_of(pid) == held));
+    assert_ne!(group_of(std::process::id()), held, "the worker itself is outside");
+    let most = number(&held, "memory.max");
+    assert!((MEMORY..2 * MEMORY).contains(&most) && group.holds().contains(&format!("memory.max {most}")), "{most}");
+    assert!(number(&held, "memory.current") > 1 << 20);
+    assert_eq!((number(&held, "pids.max"), number(&held, "cpu.idle")), (64, 1));
+
+    // What the group does not give, no cell has.
+    fs::write(held.join("pids.max"), number(&held, "pids.current").to_string()).unwrap();
+    assert!(Cell::spawn(&command, &image).await.is_err(), "a cell was started over the limit");
+    assert!(Cell::spawn(&bare, &image).await.is_ok());
+
+    drop((group, command));
+    assert!(!held.exists() && !process::is_alive(outer), "cells outlived the group");
+    // What a worker left that was killed is removed by the next one.
+    fs::create_dir(held.with_file_name("eider-cells-1")).unwrap();
+    drop(CellGroup::create(MEMORY, 2).unwrap());
+    assert!(!held.with_file_name("eider-cells-1").exists());
+}
