@@ -4,8 +4,8 @@
 //! speaks with a TPM 2.0 and makes evidence of kind `tpm2`; [`tsm`] asks the kernel for a report of SEV-SNP or TDX;
 //! [`probe()`] lists what this machine has. What is found says nothing of what it proves: a tier comes out of an appraisal.
 //!
-//! The TPM part is tested with a software TPM over its socket; a TPM behind `/dev/tpmrm0` has not been at hand. The part for
-//! SEV-SNP and TDX, and [`nsm`] for AWS Nitro, have never run on their hardware.
+//! The TPM part is tested with a software TPM, over its socket and (`make vm`) behind `/dev/tpmrm0`; one of hardware has not been
+//! at hand. The part for SEV-SNP and TDX, and [`nsm`] for AWS Nitro, have never run on their hardware.
 
 pub mod nsm;
 mod probe;

@@ -47,7 +47,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
         println!("  {source}");
     }
     println!(
-        "  TPM evidence was tried with a software TPM alone; SEV-SNP, TDX and Nitro evidence was never made on its hardware"
+        "  TPM evidence was tried with software TPMs alone; SEV-SNP, TDX and Nitro evidence was never made on its hardware"
     );
     if args.limits {
         println!("limits of the sandbox, beside those of a job's own Offer:");
