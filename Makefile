@@ -35,7 +35,7 @@ check: toolchain
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
 	 else echo "check: cargo-deny is not installed, deny.toml was NOT checked (cargo install cargo-deny)"; fi
 
 bench: build $(PYDEPS)/.done

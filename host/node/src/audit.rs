@@ -253,11 +253,12 @@ impl Archive {
     /// [`AuditError::Record`].
     pub fn stands(&self, now: i64) -> Result<Vec<Stand>, AuditError> {
         let Some(policy) = &self.policy else { return Ok(vec![]) };
+        let offer = self.offer()?;
         let mut stands = vec![];
         for peer in &self.record.peers {
             let (Some(recorded), Some((node, bid))) = (peer.appraisal.clone(), bid_of(peer)?) else { continue };
-            let then = self.judge(peer, node, &bid, recorded.at, policy)?;
-            let today = self.judge(peer, node, &bid, now, policy)?;
+            let then = self.judge(peer, node, &bid, &offer, recorded.at, policy);
+            let today = self.judge(peer, node, &bid, &offer, now, policy);
             stands.push(Stand { node, fate: peer.fate.clone(), claimed: then.claimed, recorded, then, today });
         }
         Ok(stands)
@@ -268,12 +269,13 @@ impl Archive {
     /// # Errors
     /// [`AuditError::Record`].
     pub fn under(&self, policy: &AttestPolicy) -> Result<Vec<(NodeId, Option<Appraisal>, Appraisal)>, AuditError> {
+        let offer = self.offer()?;
         let mut found = vec![];
         for peer in &self.record.peers {
             let Some((node, bid)) = bid_of(peer)? else { continue };
             if bid.answer.is_ok() {
                 let at = peer.appraisal.as_ref().map_or(self.record.at, |a| a.at);
-                found.push((node, peer.appraisal.clone(), self.judge(peer, node, &bid, at, policy)?));
+                found.push((node, peer.appraisal.clone(), self.judge(peer, node, &bid, &offer, at, policy)));
             }
         }
         Ok(found)
@@ -284,10 +286,10 @@ impl Archive {
         peer: &PeerRecord,
         node: NodeId,
         bid: &Bid,
+        offer: &Offer,
         now: i64,
         policy: &AttestPolicy,
-    ) -> Result<Appraisal, AuditError> {
-        let offer = self.offer()?;
+    ) -> Appraisal {
         let known = peer.known.clone().unwrap_or_default();
         let issued = eider_attest::Issued { offer: self.record.job, nonce: offer.nonce, at: self.record.at };
         let expected = Expected {
@@ -295,12 +297,12 @@ impl Archive {
             node,
             sealing: bid.sealing,
             engine: offer.engine,
-            demanded: offer.attest.map_or_else(|| policy.hash(), |d| d.policy),
+            demanded: offer.attest.as_ref().map_or_else(|| policy.hash(), |d| d.policy),
             offer: issued,
             earlier: &known.issued,
             seen: &known.seen,
             activated: &known.activated,
         };
-        Ok(appraise(bid.evidence.as_ref().map(|e| &e[..]), &expected, now, policy))
+        appraise(bid.evidence.as_ref().map(|e| &e[..]), &expected, now, policy)
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
 use eider_attest::{AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, Reason, Root};
 use eider_protocol::{Hash, NodeId, OfferId};
 
@@ -24,35 +25,14 @@ pub(crate) fn file(folder: &Path, name: &str) -> Vec<u8> {
 
 /// DER of every certificate in a PEM file.
 pub(crate) fn pem(folder: &Path, name: &str) -> Vec<Vec<u8>> {
-    let text = String::from_utf8(file(folder, name)).unwrap();
-    let mut all = vec![];
-    for block in text.split("-----BEGIN CERTIFICATE-----").skip(1) {
-        let body = block.split("-----END").next().unwrap();
-        all.push(base64(body));
-    }
-    all
+    pem::parse_many(file(folder, name)).unwrap().into_iter().map(pem::Pem::into_contents).collect()
 }
 
-/// RFC 4648, whitespace ignored.
+/// Either alphabet, padded or not, in lines.
 pub(crate) fn base64(text: &str) -> Vec<u8> {
-    let (mut bits, mut count, mut out) = (0_u32, 0, vec![]);
-    for c in text.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => continue,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count & 0xff) as u8);
-        }
-    }
-    out
+    let text: String = text.split_whitespace().collect();
+    let text = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    base64::prelude::BASE64_STANDARD_NO_PAD.decode(text).unwrap()
 }
 
 /// A pinned root.
