@@ -79,11 +79,11 @@ pub(crate) fn keylime(folder: &Path) -> Evidence {
 pub(crate) fn azure(folder: &Path, name: &str) -> Evidence {
     let all = json(folder, name);
     let quote = &all["tpm_quote"];
-    let report = base64(&all["hcl_report"].as_str().unwrap());
+    let report = base64(all["hcl_report"].as_str().unwrap());
     let report = String::from_utf8_lossy(&report).into_owned();
     let modulus = report.split("\"n\":\"").nth(1).unwrap().split('"').next().unwrap();
     Evidence {
-        ak: public(&base64(&modulus)),
+        ak: public(&base64(modulus)),
         quote: unhex(&quote["message"]),
         signature: rsassa(&unhex(&quote["signature"])),
         pcrs: pcrs((0..).zip(quote["pcrs"].as_array().unwrap().iter().map(unhex))),
