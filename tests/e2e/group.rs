@@ -12,7 +12,7 @@ mod make;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eider_sandbox::{Cell, CellCommand, CellGroup, ImageCache, Variant};
+use eider_sandbox::{Broker, BrokerError, Cell, CellCommand, CellGroup, Finished, ImageCache, Input, JobSpec, Variant};
 use eider_tests::{eider, process};
 
 const MEMORY: u64 = 1 << 30;
@@ -26,6 +26,19 @@ fn group_of(pid: u32) -> PathBuf {
 
 fn number(dir: &Path, file: &str) -> u64 {
     fs::read_to_string(dir.join(file)).unwrap().trim().parse().unwrap()
+}
+
+/// Takes a result and forgets it.
+struct Forget;
+
+impl Broker for Forget {
+    async fn read(&mut self, _: u32, _: u64, _: &mut [u8]) -> Result<(), BrokerError> {
+        Ok(())
+    }
+    async fn write(&mut self, _: Vec<u8>) -> Result<(), BrokerError> {
+        Ok(())
+    }
+    fn progress(&mut self, _: u32) {}
 }
 
 #[tokio::test]
@@ -53,15 +66,28 @@ async fn all_cells_are_in_a_group_that_limits_them_and_goes_with_the_worker() {
     assert!(number(&held, "memory.current") > 1 << 20);
     assert_eq!((number(&held, "pids.max"), number(&held, "cpu.idle")), (64, 1));
 
+    // A job runs there.
+    let working = Cell::spawn(&command, &image).await.unwrap();
+    assert_eq!(group_of(working.pid().unwrap()), held);
+    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
+    let job =
+        JobSpec { sql: String::new(), time_us: 0, seed: [0; 32], memory: 64 << 20, fuel: None, inputs: vec![input] };
+    let ran = working.run(job, &mut Forget).await.unwrap();
+    assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
+
     // What the group does not give, no cell has.
-    fs::write(held.join("pids.max"), number(&held, "pids.current").to_string()).unwrap();
+    fs::write(held.join("pids.max"), "1").unwrap();
     assert!(Cell::spawn(&command, &image).await.is_err(), "a cell was started over the limit");
     assert!(Cell::spawn(&bare, &image).await.is_ok());
 
     drop((group, command));
     assert!(!held.exists() && !process::is_alive(outer), "cells outlived the group");
-    // What a worker left that was killed is removed by the next one.
-    fs::create_dir(held.with_file_name("eider-cells-1")).unwrap();
+    // What a worker left that was killed is removed by the next one, and what a living one has is not.
+    const OVER_PID_MAX: u32 = (4 << 20) + 1;
+    let [dead, live] = [OVER_PID_MAX, 1].map(|pid| held.with_file_name(format!("eider-cells-{pid}")));
+    fs::create_dir(&dead).unwrap();
+    fs::create_dir(&live).unwrap();
     drop(CellGroup::create(MEMORY, 2).unwrap());
-    assert!(!held.with_file_name("eider-cells-1").exists());
+    assert!(!dead.exists() && live.exists());
+    fs::remove_dir(live).unwrap();
 }

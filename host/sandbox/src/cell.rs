@@ -132,8 +132,7 @@ pub fn run_cell_opened(
         require: options.require.iter().copied().filter(|w| !without.contains(w)).collect(),
         without: without.to_vec(),
     };
-    // The allocator switches huge pages off for the whole process; the engine's memory is to have them.
-    let _ = rustix::thread::disable_transparent_huge_pages(false);
+    huge_pages_where_asked();
     let (walls, (loaded, maps)) = jail::enter(&terms, || {
         let loaded = if let CellTask::Run(variant) = options.task { Some(Loaded::map(variant)?) } else { None };
         Ok((loaded, Maps::open()))
@@ -168,6 +167,21 @@ fn seal(mut walls: Walls, terms: &Terms, work: Work) -> Result<Walls, CellExit> 
     match walls.lacks(&terms.require) {
         Some((wall, reason)) => Err(CellExit::Wall(wall, reason)),
         None => Ok(walls),
+    }
+}
+
+/// The allocator switches huge pages off for the whole process, or they would be most of an idle cell's memory; the engine's
+/// memory is to have them. Before Linux 6.18 that is all memory or none, where the kernel gives them unasked.
+#[expect(unsafe_code, reason = "prctl by number")]
+fn huge_pages_where_asked() {
+    /// From <linux/prctl.h>.
+    const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
+    const NONE: libc::c_ulong = 0;
+    // SAFETY: this option takes numbers alone.
+    unsafe {
+        if libc::prctl(libc::PR_SET_THP_DISABLE, 1 as libc::c_ulong, EXCEPT_ADVISED, NONE, NONE) != 0 {
+            libc::prctl(libc::PR_SET_THP_DISABLE, NONE, NONE, NONE, NONE);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,17 +30,41 @@ struct Group {
 
 impl CellGroup {
     /// Makes a group with what of `memory` (bytes, for all jobs together) and `cells` can be held: under this process's own
-    /// if that was delegated to it, which may move this process into another group under it, or else beside it.
+    /// if it is alone there, which moves this process into another group under it, or else beside it.
     ///
     /// # Errors
     /// Why this machine gives none: no cgroup v2, not delegated to this user, or no controller that limits anything.
     pub fn create(memory: u64, cells: u64) -> io::Result<Self> {
-        let base = delegated(&own_group()?)?;
-        sweep(&base);
-        let dir = base.join(format!("{PREFIX}{}", std::process::id()));
+        let place = Place::find()?;
+        place.enable()?;
+        sweep(&place.base);
+        let dir = place.base.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&dir)?;
+        let group = Self::limited(dir.clone(), memory, cells);
+        if group.is_err() {
+            let _ = fs::remove_dir(dir);
+        }
+        group
+    }
+
+    /// Where a group would be made, and with what controllers; nothing is changed.
+    ///
+    /// # Errors
+    /// As those of [`CellGroup::create`].
+    pub fn possible() -> io::Result<String> {
+        let Place { base, controllers, .. } = Place::find()?;
+        Ok(format!("{} under {}", controllers.join(", "), base.display()))
+    }
+
+    fn limited(dir: PathBuf, memory: u64, cells: u64) -> io::Result<Self> {
+        // A group beside processes is one for threads of theirs, if no memory controller forbids it.
+        let kind = fs::read_to_string(dir.join("cgroup.type"))?;
+        if kind.trim() != "domain" {
+            return Err(io::Error::other(format!("a group here would be of type {:?}", kind.trim())));
+        }
         let most = memory.saturating_add(cells.saturating_mul(CELL_BYTES)).saturating_add(IMAGE_BYTES);
-        let limits = [("memory.max", most), ("pids.max", cells.saturating_mul(CELL_TASKS)), ("cpu.idle", 1)];
+        let tasks = cells.saturating_mul(CELL_TASKS);
+        let limits = [("memory.max", most), ("memory.swap.max", 0), ("pids.max", tasks), ("cpu.idle", 1)];
         let held: Vec<_> = limits.iter().filter(|(file, n)| fs::write(dir.join(file), n.to_string()).is_ok()).collect();
         let holds = held.iter().map(|(file, n)| format!("{file} {n}")).collect::<Vec<_>>().join(", ");
         let procs = OpenOptions::new().write(true).open(dir.join("cgroup.procs"))?;
@@ -71,45 +96,77 @@ impl Drop for Group {
 }
 
 /// A group under which one can be made that has controllers.
-fn delegated(own: &Path) -> io::Result<PathBuf> {
-    let Err(why) = enable(own) else { return Ok(own.into()) };
-    // The kernel gives controllers only to groups under one without processes. A service with `Delegate=yes` is alone in its
-    // own and may step down; in a terminal's there are others, and what the user may write is the group around it.
-    if why.kind() == io::ErrorKind::ResourceBusy && step_down(own).and_then(|()| enable(own)).is_ok() {
-        return Ok(own.into());
-    }
-    if let Some(around) = own.parent().filter(|around| enable(around).is_ok()) {
-        return Ok(around.into());
-    }
-    Err(io::Error::other(format!(
-        "{} is not delegated to this process ({why}); with systemd, `Delegate=yes` does that for a service",
-        own.display()
-    )))
+struct Place {
+    base: PathBuf,
+    controllers: Vec<&'static str>,
+    /// This process is alone in it and must go: the kernel gives controllers only to groups under one without processes.
+    steps_down: bool,
 }
 
-/// Gives the groups under this one what limits anything.
-fn enable(group: &Path) -> io::Result<()> {
-    let controllers = fs::read_to_string(group.join("cgroup.controllers"))?;
-    let has = |c: &&str| controllers.split_whitespace().any(|h| h == *c);
-    let wanted: Vec<_> = ["memory", "pids", "cpu"].into_iter().filter(has).map(|c| format!("+{c}")).collect();
-    if wanted.is_empty() {
-        return Err(io::Error::other(format!(
-            "of its controllers none is memory, pids or cpu: {:?}",
-            controllers.trim()
-        )));
+impl Place {
+    /// A service with `Delegate=yes` is alone in its own group; beside a terminal's shell, what is ours is the group around it.
+    fn find() -> io::Result<Self> {
+        let own = own_group()?;
+        // The root of the hierarchy has no type, and may have processes.
+        if !own.join("cgroup.type").exists() && is_delegated(&own) {
+            return Self::at(own, false);
+        }
+        if is_delegated(&own) && is_alone(&own)? {
+            return Self::at(own, true);
+        }
+        match own.parent() {
+            Some(around) if is_delegated(around) => Self::at(around.into(), false),
+            _ => Err(io::Error::other(format!(
+                "{} is not delegated to this process; with systemd, `Delegate=yes` does that for a service",
+                own.display()
+            ))),
+        }
     }
-    fs::write(group.join("cgroup.subtree_control"), wanted.join(" "))
+
+    fn at(base: PathBuf, steps_down: bool) -> io::Result<Self> {
+        let all = fs::read_to_string(base.join("cgroup.controllers"))?;
+        let has = |c: &&str| all.split_whitespace().any(|h| h == *c);
+        let controllers: Vec<_> = ["memory", "pids", "cpu"].into_iter().filter(has).collect();
+        if controllers.is_empty() {
+            return Err(io::Error::other(format!(
+                "of the controllers of {} none is memory, pids or cpu: {:?}",
+                base.display(),
+                all.trim()
+            )));
+        }
+        Ok(Self { base, controllers, steps_down })
+    }
+
+    fn enable(&self) -> io::Result<()> {
+        if self.steps_down {
+            let lower = self.base.join(LOWER);
+            fs::create_dir(&lower)
+                .or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })?;
+            fs::write(lower.join("cgroup.procs"), std::process::id().to_string())?;
+        }
+        let enable: String = self.controllers.iter().map(|c| format!("+{c} ")).collect();
+        fs::write(self.base.join("cgroup.subtree_control"), enable.trim())
+            .map_err(|e| io::Error::other(format!("{} gives no controllers: {e}", self.base.display())))
+    }
 }
 
-/// Moves this process into a group under its own, if no other process is there.
-fn step_down(own: &Path) -> io::Result<()> {
+/// Whether groups may be made under it: it is an ordinary user's own, or systemd says so, or there is no systemd to ask.
+fn is_delegated(group: &Path) -> bool {
+    let user = rustix::process::geteuid();
+    if !user.is_root() {
+        return group.metadata().is_ok_and(|m| m.uid() == user.as_raw());
+    }
+    let says = |name| {
+        let mut value = [0; 1];
+        rustix::fs::getxattr(group, name, &mut value) == Ok(1) && value == *b"1"
+    };
+    says("trusted.delegate") || says("user.delegate") || !Path::new("/run/systemd/system").exists()
+}
+
+/// Whether no other process is in it.
+fn is_alone(group: &Path) -> io::Result<bool> {
     let pid = std::process::id().to_string();
-    if fs::read_to_string(own.join("cgroup.procs"))?.lines().any(|process| process != pid) {
-        return Err(io::ErrorKind::ResourceBusy.into());
-    }
-    let lower = own.join(LOWER);
-    fs::create_dir(&lower).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })?;
-    fs::write(lower.join("cgroup.procs"), pid)
+    Ok(fs::read_to_string(group.join("cgroup.procs"))?.lines().all(|process| process == pid))
 }
 
 /// This process's group in the unified hierarchy, as it was before it stepped down.
@@ -124,10 +181,12 @@ fn own_group() -> io::Result<PathBuf> {
     Ok(path.parent().filter(|_| path.ends_with(LOWER)).map_or(path.clone(), Path::to_path_buf))
 }
 
-/// Removes what workers left that were killed. A group with processes in it stays.
-fn sweep(own: &Path) {
-    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+/// Removes what workers left that were killed.
+fn sweep(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let worker = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if worker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let _ = fs::remove_dir(entry.path());
         }
     }

@@ -99,9 +99,15 @@ impl<'a> LinearMemory<'a> {
         let start = if down >= self.all.start { down } else { self.snapshot.start.next_multiple_of(HUGE) };
         let up = (self.snapshot.end + FIRST).next_multiple_of(HUGE);
         let end = if up <= self.all.end || self.may_grow { up } else { self.all.end / HUGE * HUGE };
-        if start >= end {
+        // Kernels that do not align large mappings leave less than a whole huge page of a small engine's memory.
+        if start >= end || start >= self.all.end {
             advise(self.snapshot, Advice::LinuxPopulateWrite);
             return Ok(());
+        }
+        for rest in [self.snapshot.start..start, end..self.snapshot.end] {
+            if !rest.is_empty() {
+                advise(&rest, Advice::LinuxPopulateWrite);
+            }
         }
         let (length, used) = (end - start, self.all.end.min(end) - start);
         advise(&(start..start + used), Advice::LinuxPopulateRead);
@@ -110,6 +116,7 @@ impl<'a> LinearMemory<'a> {
         unsafe {
             let access = ProtFlags::READ | ProtFlags::WRITE;
             let Ok(room) = mmap_anonymous(ptr::null_mut(), length + HUGE, access, MapFlags::PRIVATE) else {
+                advise(self.snapshot, Advice::LinuxPopulateWrite);
                 return Ok(());
             };
             let copy = room.map_addr(|at| at.next_multiple_of(HUGE));

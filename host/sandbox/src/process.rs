@@ -312,7 +312,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Keeps `ahead` cells ready for as long as the pool lives; as many are started at once when there is none.
+    /// Keeps `ahead` cells ready for as long as the pool lives; as many are started at once when there is none. One that
+    /// cannot be started is tried again when a job asks.
     pub fn start(command: CellCommand, image: Image, ahead: usize) -> Self {
         let ahead = ahead.max(1);
         let (tx, rx) = mpsc::channel(ahead);
@@ -347,18 +348,27 @@ impl Pool {
         &self.image
     }
 
-    /// A ready cell; another is started in its place.
+    /// A ready cell; another is started in its place. If none could be started ahead, one is started now.
     ///
     /// # Errors
     /// Why none can be started now.
     pub async fn take(&self) -> Result<Cell, CellError> {
-        let mut ready = self.ready.lock().await;
+        let mut failed = false;
         loop {
-            let (cell, _place) = ready.recv().await.ok_or_else(|| CellError::Died("the pool has stopped".into()))?;
-            // What failed then may do now; what was killed while it waited costs no job.
-            let Ok(mut cell) = cell else { break Cell::spawn(&self.command, &self.image).await };
-            if let Ok(None) = cell.child.try_wait() {
-                break Ok(cell);
+            let next = {
+                let mut ready = self.ready.lock().await;
+                if failed { ready.try_recv().ok() } else { ready.recv().await }
+            };
+            match next {
+                Some((Ok(mut cell), _)) => {
+                    // One that was killed while it waited costs no job.
+                    if let Ok(None) = cell.child.try_wait() {
+                        return Ok(cell);
+                    }
+                }
+                Some((Err(_), _)) => failed = true,
+                None if failed => return Cell::spawn(&self.command, &self.image).await,
+                None => return Err(CellError::Died("the pool has stopped".into())),
             }
         }
     }
