@@ -12,8 +12,8 @@ mod make;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
-use eider_sandbox::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, ImageCache, JobSpec, Variant};
-use eider_tests::{Escape, target_dir};
+use eider_sandbox::{Cell, CellCommand, CellError, Finished, ImageCache, JobSpec, Variant};
+use eider_tests::{Escape, NoBroker, target_dir};
 
 /// Tells the host, by its report, to do what the seed's first four bytes say.
 const PRISONER: &str = r#";; Asks the host for what the seed says.
@@ -22,18 +22,6 @@ const PRISONER: &str = r#";; Asks the host for what the seed says.
 (func (export "run") (param i32 i32 i64 i32 i32 i64) (result i32)
   (call $report (i32.load (local.get 3)))
   (call $done (i64.const 0)))"#;
-
-struct Nothing;
-
-impl Broker for Nothing {
-    async fn read(&mut self, _: u32, _: u64, _: &mut [u8]) -> Result<(), BrokerError> {
-        Ok(())
-    }
-    async fn write(&mut self, _: Vec<u8>) -> Result<(), BrokerError> {
-        Ok(())
-    }
-    fn progress(&mut self, _: u32) {}
-}
 
 /// What became of it, in words: `escaped`, `errno N`, or how the cell died.
 async fn attempt(program: &str, escape: Escape) -> String {
@@ -53,7 +41,7 @@ async fn attempt(program: &str, escape: Escape) -> String {
     let mut seed = [0; 32];
     seed[..4].copy_from_slice(&(about << 8 | escape as u32).to_le_bytes());
     let job = JobSpec { sql: String::new(), time_us: 0, seed, memory: 64 << 20, fuel: None, inputs: vec![] };
-    match cell.run(job, &mut Nothing).await {
+    match cell.run(job, &mut NoBroker).await {
         Ok(Finished::Failed { message, .. }) => message,
         Ok(done @ Finished::Done { .. }) => format!("{done:?}"),
         Err(CellError::Died(how)) => how,

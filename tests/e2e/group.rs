@@ -12,8 +12,8 @@ mod make;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eider_sandbox::{Broker, BrokerError, Cell, CellCommand, CellGroup, Finished, ImageCache, Input, JobSpec, Variant};
-use eider_tests::{eider, process};
+use eider_sandbox::{Cell, CellCommand, CellGroup, Finished, ImageCache, Input, JobSpec, Variant};
+use eider_tests::{NoBroker, eider, process};
 
 const MEMORY: u64 = 1 << 30;
 
@@ -26,19 +26,6 @@ fn group_of(pid: u32) -> PathBuf {
 
 fn number(dir: &Path, file: &str) -> u64 {
     fs::read_to_string(dir.join(file)).unwrap().trim().parse().unwrap()
-}
-
-/// Takes a result and forgets it.
-struct Forget;
-
-impl Broker for Forget {
-    async fn read(&mut self, _: u32, _: u64, _: &mut [u8]) -> Result<(), BrokerError> {
-        Ok(())
-    }
-    async fn write(&mut self, _: Vec<u8>) -> Result<(), BrokerError> {
-        Ok(())
-    }
-    fn progress(&mut self, _: u32) {}
 }
 
 #[tokio::test]
@@ -72,7 +59,7 @@ async fn all_cells_are_in_a_group_that_limits_them_and_goes_with_the_worker() {
     let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
     let job =
         JobSpec { sql: String::new(), time_us: 0, seed: [0; 32], memory: 64 << 20, fuel: None, inputs: vec![input] };
-    let ran = working.run(job, &mut Forget).await.unwrap();
+    let ran = working.run(job, &mut NoBroker).await.unwrap();
     assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
 
     // What the group does not give, no cell has.

@@ -1,11 +1,13 @@
 //! The harness of what crosses rooms: worker processes, a requester, TPC-H data.
 
+mod broker;
 mod escape;
 mod grid;
 mod machine;
 pub mod process;
 pub mod tpch;
 
+pub use broker::NoBroker;
 pub use escape::Escape;
 pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir};
 pub use machine::Machine;

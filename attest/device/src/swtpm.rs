@@ -14,7 +14,8 @@ use std::{env, fs};
 
 use crate::{EVENT_LOG, Tpm, read_log};
 
-/// What has to be installed, as Debian names it.
+const PROGRAMS: [&str; 4] = ["swtpm", "swtpm_setup", "swtpm_localca", "tpm2_checkquote"];
+/// What has them, as Debian names it.
 const PACKAGES: [&str; 4] = ["swtpm", "swtpm-tools", "tpm2-tools", "libtss2-tcti-swtpm0"];
 /// How long it may take until it listens.
 const START: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ const PORTS: usize = 5;
 /// If it cannot run and the environment has `CI`: there it must.
 pub fn required() -> bool {
     static READY: OnceLock<Result<(), String>> = OnceLock::new();
-    match READY.get_or_init(install) {
+    match READY.get_or_init(|| install(&PROGRAMS, &PACKAGES)) {
         Ok(()) => true,
         Err(why) if env::var_os("CI").is_some() => panic!("swtpm is required here: {why}"),
         Err(why) => {
@@ -38,15 +39,15 @@ pub fn required() -> bool {
     }
 }
 
-fn installed() -> bool {
-    let found = |name: &str| {
+/// Installs Debian's `packages`, by root and with apt, unless all `programs` are there already.
+///
+/// # Errors
+/// What apt said, if a program is still not there.
+pub fn install(programs: &[&str], packages: &[&str]) -> Result<(), String> {
+    let installed = || {
         let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).any(|folder| folder.join(name).is_file())
+        programs.iter().all(|name| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
     };
-    ["swtpm", "swtpm_setup", "swtpm_localca", "tpm2_checkquote"].into_iter().all(found)
-}
-
-fn install() -> Result<(), String> {
     if installed() {
         return Ok(());
     }
@@ -55,12 +56,12 @@ fn install() -> Result<(), String> {
         run.map_err(|e| format!("apt-get: {e}"))
     };
     apt(&["update"])?;
-    let done = apt(&[&["install", "--no-install-recommends", "-y"][..], &PACKAGES].concat())?;
+    let done = apt(&[&["install", "--no-install-recommends", "-y"][..], packages].concat())?;
     if installed() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_string();
-    Err(format!("`apt-get install {}` as root would install it, and does not here: {said}", PACKAGES.join(" ")))
+    Err(format!("`apt-get install {}` as root would install it, and does not here: {said}", packages.join(" ")))
 }
 
 /// One that runs.

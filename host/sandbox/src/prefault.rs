@@ -155,7 +155,6 @@ impl<'a> Mapping<'a> {
 
 #[expect(unsafe_code, reason = "madvise takes an address range")]
 fn advise(range: &Range<usize>, advice: Advice) {
-    // SAFETY: the range is a mapping of this process as the kernel has just listed it, and none of these advices changes
-    // its contents or its access.
+    // SAFETY: none of these advices changes the contents or the access of any range, mapped or not.
     let _ = unsafe { madvise(range.start as *mut c_void, range.len(), advice) };
 }

@@ -3,9 +3,7 @@
 b=/bin/busybox
 $b mkdir -p /proc /sys /dev /lower /rw /new
 $b mount -t proc proc /proc && $b mount -t sysfs sys /sys && $b mount -t devtmpfs dev /dev
-for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci netfs fscache 9pnet 9pnet_virtio 9p overlay; do
-	$b insmod /modules/$m.ko
-done
+for m in /modules/*.ko; do $b insmod $m; done
 $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000 host /lower
 $b mount -t tmpfs -o size=2g rw /rw && $b mkdir /rw/upper /rw/work
 $b mount -t overlay -o lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work over /new

@@ -1,6 +1,6 @@
 //! `make vm`: boots Debian's own kernel in an emulated machine and runs there what no container can: cells in a control group
-//! (cgroup v2), both as a service and from a terminal, the escape drill, and evidence of a TPM behind the kernel's driver, with the
-//! log of what firmware measured. The TPM itself is the software one. About half a minute; no hardware help is needed.
+//! (cgroup v2), both as a service and from a terminal, the escape drill, some guest programs, and evidence of a TPM behind the
+//! kernel's driver, with the log of what firmware measured. The TPM itself is the software one. About half a minute; no hardware help is needed.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,10 +12,11 @@ use anyhow::{Context, Result, bail, ensure};
 use eider_attest_device::swtpm;
 use eider_tests::target_dir;
 
+const TOOLS: [&str; 3] = ["qemu-system-x86_64", "busybox", "cpio"];
 const PACKAGES: [&str; 3] = ["qemu-system-x86", "busybox-static", "cpio"];
 const KERNEL: &str = "linux-image-amd64";
 const INIT: &str = include_str!("init.sh");
-/// Below `kernel/` of its modules, without `.ko`.
+/// Below `kernel/` of its modules, without `.ko`, in the order in which they are loaded.
 const MODULES: [&str; 11] = [
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
@@ -44,7 +45,8 @@ fn main() -> Result<()> {
     println!("a machine with Debian's kernel: fetched the first time (70 MB), then about half a minute");
     let dir = target_dir().join("vm");
     fs::create_dir_all(&dir)?;
-    install()?;
+    ensure!(swtpm::required(), "a software TPM is needed");
+    swtpm::install(&TOOLS, &PACKAGES).map_err(anyhow::Error::msg)?;
     let kernel = kernel(&dir)?;
     let tpm = dir.join("tpm");
     let _ = fs::remove_dir_all(&tpm);
@@ -72,17 +74,6 @@ fn run(program: &str, args: &[&str], dir: &Path) -> Result<()> {
     let done = Command::new(program).args(args).current_dir(dir).output().with_context(|| program.to_string())?;
     ensure!(done.status.success(), "{program} {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
     Ok(())
-}
-
-fn install() -> Result<()> {
-    ensure!(swtpm::required(), "a software TPM is needed");
-    let here = |program: &str| Command::new(program).arg("--help").output().is_ok();
-    if here("qemu-system-x86_64") && here("busybox") && here("cpio") {
-        return Ok(());
-    }
-    let _ = run("apt-get", &["update"], Path::new("/"));
-    run("apt-get", &[&["install", "--no-install-recommends", "-y"][..], &PACKAGES].concat(), Path::new("/"))
-        .context(format!("to be installed first, by root: {}", PACKAGES.join(" ")))
 }
 
 /// The kernel's package, unpacked and not installed.
@@ -175,10 +166,9 @@ fn initrd(dir: &Path, kernel: &Path, job: &str) -> Result<PathBuf> {
     }
     fs::copy("/bin/busybox", root.join("bin/busybox"))?;
     let modules = only(&kernel.join("lib/modules"), "")?.join("kernel");
-    for module in MODULES {
-        let name = Path::new(module).with_extension("ko");
-        let to = root.join("modules").join(name.file_name().context("a module")?);
-        fs::copy(modules.join(&name), to).with_context(|| module.to_string())?;
+    for (n, module) in MODULES.iter().enumerate() {
+        let to = root.join(format!("modules/{n:02}.ko"));
+        fs::copy(modules.join(module).with_extension("ko"), to).with_context(|| module.to_string())?;
     }
     fs::write(root.join("init"), INIT)?;
     fs::write(root.join("job.sh"), job)?;
