@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-#[path = "e2e/programs/header.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "src/programs/header.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the library has the rest of it")]
 mod header;
 
 fn main() {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest/programs");
     println!("cargo::rerun-if-changed={}", programs.display());
-    println!("cargo::rerun-if-changed=e2e/programs/header.rs");
+    println!("cargo::rerun-if-changed=src/programs/header.rs");
     println!("cargo::rerun-if-changed=build.rs");
     let mut files: Vec<PathBuf> = fs::read_dir(&programs)
         .expect("guest/programs is in the repository")

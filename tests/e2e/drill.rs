@@ -2,18 +2,11 @@
 //! second wall stands; without seccomp, to see the layers behind it; and without any, to see that the drill is real.
 #![allow(clippy::unwrap_used)]
 
-#[path = "programs/header.rs"]
-#[allow(dead_code, reason = "the programs use the rest")]
-mod header;
-#[path = "programs/make.rs"]
-#[allow(dead_code, reason = "the programs use the rest")]
-mod make;
-
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
-use eider_sandbox::{Cell, CellCommand, CellError, Finished, ImageCache, JobSpec, Variant};
-use eider_tests::{Escape, NoBroker, target_dir};
+use eider_sandbox::{Cell, CellCommand, CellError, Finished, JobSpec};
+use eider_tests::{Escape, NoBroker, programs, target_dir};
 
 /// Tells the host, by its report, to do what the seed's first four bytes say.
 const PRISONER: &str = r#";; Asks the host for what the seed says.
@@ -29,9 +22,7 @@ async fn attempt(program: &str, escape: Escape) -> String {
     let path = dir.path().join(program);
     symlink(target_dir().join("eider-drill"), &path).unwrap();
     let command = CellCommand::new(path);
-    let engine = make::engine(PRISONER, &header::Header::parse(PRISONER).unwrap());
-    let cache = ImageCache::open(dir.path().join("engines"), command.clone()).unwrap();
-    let image = cache.image(blake3::hash(&engine), Variant::Plain, || Ok(engine), |_| {}).unwrap();
+    let image = programs::image(&dir.path().join("engines"), &command, PRISONER);
     let cell = Cell::spawn(&command, &image).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let about = match escape {

@@ -2,18 +2,11 @@
 //! `make vm` runs it on a machine that does.
 #![allow(clippy::unwrap_used)]
 
-#[path = "programs/header.rs"]
-#[allow(dead_code, reason = "shared with the tests of the programs")]
-mod header;
-#[path = "programs/make.rs"]
-#[allow(dead_code, reason = "shared with the tests of the programs")]
-mod make;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eider_sandbox::{Cell, CellCommand, CellGroup, Finished, ImageCache, Input, JobSpec, Variant};
-use eider_tests::{NoBroker, eider, process};
+use eider_sandbox::{Cell, CellCommand, CellGroup, Finished, Input, JobSpec};
+use eider_tests::{NoBroker, eider, process, programs};
 
 const MEMORY: u64 = 1 << 30;
 
@@ -35,12 +28,9 @@ async fn all_cells_are_in_a_group_that_limits_them_and_goes_with_the_worker() {
         Err(why) if std::env::var_os("EIDER_VM").is_some() => panic!("this machine should give a group: {why}"),
         Err(why) => return println!("SKIPPED: no control group, so nothing of it was tested: {why}"),
     };
-    let text = make::text("good");
-    let engine = make::engine(&text, &header::Header::parse(&text).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let bare = CellCommand::new(eider());
-    let cache = ImageCache::open(dir.path(), bare.clone()).unwrap();
-    let image = cache.image(blake3::hash(&engine), Variant::Plain, || Ok(engine), |_| {}).unwrap();
+    let image = programs::image(dir.path(), &bare, &programs::text("good"));
     let command = CellCommand { group: Some(group.clone()), ..bare.clone() };
     let cell = Cell::spawn(&command, &image).await.unwrap();
     let outer = cell.pid().unwrap();

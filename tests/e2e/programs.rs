@@ -4,12 +4,8 @@
 
 #[path = "programs/checks.rs"]
 mod checks;
-#[path = "programs/header.rs"]
-mod header;
 #[path = "programs/lab.rs"]
 mod lab;
-#[path = "programs/make.rs"]
-mod make;
 #[path = "programs/run.rs"]
 mod run;
 

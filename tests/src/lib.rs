@@ -5,6 +5,7 @@ mod escape;
 mod grid;
 mod machine;
 pub mod process;
+pub mod programs;
 pub mod tpch;
 
 pub use broker::NoBroker;

@@ -12,6 +12,13 @@ pub fn descendants_of_thread() -> Vec<u32> {
     below(listed("/proc/thread-self/children"))
 }
 
+/// The living processes that the calling thread itself has started.
+pub fn children_of_thread() -> Vec<u32> {
+    let mut all = listed("/proc/thread-self/children");
+    all.retain(|pid| is_alive(*pid));
+    all
+}
+
 /// Whether it runs. Its memory is gone with the process; what may be left until its parent looks is its exit status.
 pub fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

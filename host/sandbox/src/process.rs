@@ -1,11 +1,10 @@
-//! The parent's side of cells: spawning them ahead of need, brokering what they ask, killing them.
+//! The parent's side of a cell: starting it, brokering what it asks, killing it.
 
 use std::fs::File;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -14,8 +13,6 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
 
 use crate::cell::{CellOptions, CellTask, IMAGE_FD};
 use crate::jail::{Wall, Walls};
@@ -25,9 +22,6 @@ use crate::{CellGroup, Image};
 
 /// A cell that is not ready by then is given up: mapping an image takes milliseconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Starting a cell takes about 25 ms of processor time, which the job that was just given one needs more.
-const REFILL_PAUSE: Duration = Duration::from_millis(25);
 
 /// How to start a cell: `program cell OPTIONS`.
 #[derive(Clone, Debug)]
@@ -205,6 +199,16 @@ impl Cell {
         &self.walls
     }
 
+    /// Returns when it has ended.
+    pub(crate) async fn ended(&mut self) {
+        let _ = self.child.wait().await;
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Runs the job. The cell is used up; when this future is dropped, its process is killed.
     ///
     /// # Errors
@@ -298,78 +302,4 @@ fn window() -> std::io::Result<(MmapMut, File)> {
     // to it, whose outcome for us does not depend on what the cell does there meanwhile.
     let map = unsafe { MmapMut::map_mut(&window)? };
     Ok((map, window.into()))
-}
-
-/// A cell, or why there is none; and its place among those that are ahead, free again when it is taken.
-type Place = (Result<Cell, CellError>, OwnedSemaphorePermit);
-
-/// Cells of one image that are started ahead of need.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    ready: Arc<Mutex<mpsc::Receiver<Place>>>,
-    command: Arc<CellCommand>,
-    image: Image,
-}
-
-impl Pool {
-    /// Keeps `ahead` cells ready for as long as the pool lives; as many are started at once when there is none. One that
-    /// cannot be started is tried again when a job asks.
-    pub fn start(command: CellCommand, image: Image, ahead: usize) -> Self {
-        let ahead = ahead.max(1);
-        let (tx, rx) = mpsc::channel(ahead);
-        let places = Arc::new(Semaphore::new(ahead));
-        let command = Arc::new(command);
-        let pool = Self { ready: Arc::new(Mutex::new(rx)), command: command.clone(), image: image.clone() };
-        tokio::spawn(async move {
-            // Dropped with this task, and with it the cells that are not ready yet.
-            let mut starting = JoinSet::new();
-            loop {
-                let place = tokio::select! {
-                    place = places.clone().acquire_owned() => place,
-                    () = tx.closed() => break,
-                };
-                let Ok(place) = place else { break };
-                // While another cell is ready, the job that took one has the processor first.
-                if tx.capacity() < ahead {
-                    tokio::time::sleep(REFILL_PAUSE).await;
-                }
-                let (command, image, tx) = (command.clone(), image.clone(), tx.clone());
-                starting.spawn(async move {
-                    let _ = tx.send((Cell::spawn(&command, &image).await, place)).await;
-                });
-                while starting.try_join_next().is_some() {}
-            }
-        });
-        pool
-    }
-
-    /// The image that its cells run.
-    pub fn image(&self) -> &Image {
-        &self.image
-    }
-
-    /// A ready cell; another is started in its place. If none could be started ahead, one is started now.
-    ///
-    /// # Errors
-    /// Why none can be started now.
-    pub async fn take(&self) -> Result<Cell, CellError> {
-        let mut failed = false;
-        loop {
-            let next = {
-                let mut ready = self.ready.lock().await;
-                if failed { ready.try_recv().ok() } else { ready.recv().await }
-            };
-            match next {
-                Some((Ok(mut cell), _)) => {
-                    // One that was killed while it waited costs no job.
-                    if let Ok(None) = cell.child.try_wait() {
-                        return Ok(cell);
-                    }
-                }
-                Some((Err(_), _)) => failed = true,
-                None if failed => return Cell::spawn(&self.command, &self.image).await,
-                None => return Err(CellError::Died("the pool has stopped".into())),
-            }
-        }
-    }
 }

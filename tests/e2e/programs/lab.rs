@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use eider_sandbox::{CONTRACT, Image, inspect};
+use eider_sandbox::{CONTRACT, Image, Variant, inspect};
+use eider_tests::programs::{self, Ends, Header, Make};
 
-use crate::header::{Ends, Header, Make};
+use crate::checks;
 use crate::run::{self, End, Seen, Terms};
-use crate::{checks, make};
 
 /// What a cell's process may have beside the linear memory of its job: the program, the window, buffers of one call.
 const OVERHEAD: u64 = 128 << 20;
@@ -43,10 +43,10 @@ pub(crate) fn test(name: &str, check: Check) {
 
 impl Lab {
     fn new(name: &str) -> Self {
-        let text = make::text(name);
+        let text = programs::text(name);
         let header = Header::parse(&text).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let mut engine = make::engine(&text, &header);
+        let mut engine = programs::engine(&text, &header);
         let mut image = compile(dir.path(), &engine, header.metered);
         if header.make.contains(&Make::Compiled) {
             engine = std::fs::read(largest(dir.path())).unwrap();
@@ -109,7 +109,8 @@ fn agrees(ends: &Ends, end: &End) -> bool {
 
 fn compile(dir: &Path, engine: &[u8], metered: bool) -> Result<Image, String> {
     let started = Instant::now();
-    let image = run::compile(dir, engine, metered);
+    let variant = if metered { Variant::Metered } else { Variant::Plain };
+    let image = programs::compile(dir, &run::cells(), engine, variant);
     let took = started.elapsed();
     assert!(took < COMPILE_MAX, "{} bytes took {took:?} to compile", engine.len());
     image

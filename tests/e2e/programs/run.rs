@@ -1,11 +1,9 @@
 //! One run of an engine in a cell, and all that was seen of it. What this test knows of the sandbox's API is here.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use eider_sandbox::{
-    Broker, BrokerError, Cell, CellCommand, CellError, FailKind, Finished, Image, ImageCache, Input, JobSpec, Usage,
-    Variant,
+    Broker, BrokerError, Cell, CellCommand, CellError, FailKind, Finished, Image, Input, JobSpec, Usage,
 };
 use eider_tests::process;
 
@@ -141,15 +139,8 @@ pub(crate) struct Terms {
     pub(crate) kill: bool,
 }
 
-fn cells() -> CellCommand {
+pub(crate) fn cells() -> CellCommand {
     CellCommand::new(eider_tests::eider())
-}
-
-/// Compiles an engine in a folder, or says why not.
-pub(crate) fn compile(dir: &Path, engine: &[u8], metered: bool) -> Result<Image, String> {
-    let cache = ImageCache::open(dir, cells()).unwrap();
-    let variant = if metered { Variant::Metered } else { Variant::Plain };
-    cache.image(blake3::hash(engine), variant, || Ok(engine.to_vec()), |_| {}).map_err(|e| e.to_string())
 }
 
 /// Runs one job.

@@ -3,7 +3,7 @@
 
 /// How a program must end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ends {
+pub enum Ends {
     /// It cannot be compiled, or no cell gives it what it asks for; the reason has this in it.
     Refused(String),
     /// With a result.
@@ -16,7 +16,7 @@ pub(crate) enum Ends {
 
 /// What is put around the text of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prelude {
+pub enum Prelude {
     /// Nothing: the file has all of it.
     None,
     /// `prelude/module.wat` and the exports of our world that the file lacks: a core module.
@@ -27,7 +27,7 @@ pub(crate) enum Prelude {
 
 /// What is done to the component before it is an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Make {
+pub enum Make {
     /// Only its first bytes are left.
     Truncate(usize),
     /// All bits of the byte at this place are flipped.
@@ -48,25 +48,25 @@ pub(crate) enum Make {
 
 /// All that the first lines say.
 #[derive(Clone, Debug)]
-pub(crate) struct Header {
+pub struct Header {
     /// The end.
-    pub(crate) ends: Ends,
+    pub ends: Ends,
     /// What is around it.
-    pub(crate) prelude: Prelude,
+    pub prelude: Prelude,
     /// What the prelude must leave out.
-    pub(crate) without: Vec<String>,
+    pub without: Vec<String>,
     /// Compiled to count fuel.
-    pub(crate) metered: bool,
+    pub metered: bool,
     /// Fuel of its job.
-    pub(crate) fuel: Option<u64>,
+    pub fuel: Option<u64>,
     /// How many of the inputs its job has.
-    pub(crate) inputs: usize,
+    pub inputs: usize,
     /// Memory of its job, MiB.
-    pub(crate) memory_mib: u64,
+    pub memory_mib: u64,
     /// Changes to its bytes.
-    pub(crate) make: Vec<Make>,
+    pub make: Vec<Make>,
     /// A function in `checks.rs` that looks closer.
-    pub(crate) check: Option<String>,
+    pub check: Option<String>,
 }
 
 impl Header {
@@ -74,7 +74,7 @@ impl Header {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines().map_while(|l| l.strip_prefix(";; "));
         let mut says = String::new();
         let ends = loop {

@@ -1,4 +1,7 @@
-//! From a program's text to the bytes of an engine.
+//! The small programs of `guest/programs`: from a text to the bytes of an engine, and to an image of it.
+#![allow(clippy::unwrap_used, reason = "a text that is wrong fails the test that it is for")]
+
+mod header;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +9,9 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::header::{Header, Make, Prelude};
+use eider_sandbox::{CellCommand, Image, ImageCache, Variant};
+
+pub use header::{Ends, Header, Make, Prelude};
 
 /// What a prelude has for a program that does not bring it.
 const OF_MODULE: [&str; 5] = ["memory", "cabi_realloc", "init", "describe", "run"];
@@ -21,12 +26,12 @@ fn guest() -> PathBuf {
 }
 
 /// The text of a program.
-pub(crate) fn text(name: &str) -> String {
+pub fn text(name: &str) -> String {
     fs::read_to_string(guest().join("programs").join(name).with_extension("wat")).unwrap()
 }
 
 /// The engine, but for [`Make::Compiled`], which takes a compiler.
-pub(crate) fn engine(text: &str, header: &Header) -> Vec<u8> {
+pub fn engine(text: &str, header: &Header) -> Vec<u8> {
     if header.make.contains(&Make::Text) {
         return text.as_bytes().to_vec();
     }
@@ -44,6 +49,18 @@ pub(crate) fn engine(text: &str, header: &Header) -> Vec<u8> {
     let mut bytes = if is_module && !header.make.contains(&Make::Core) { component(bytes) } else { bytes };
     header.make.iter().for_each(|rule| change(&mut bytes, rule));
     bytes
+}
+
+/// Compiles an engine into a folder, or says why not.
+pub fn compile(dir: &Path, command: &CellCommand, engine: &[u8], variant: Variant) -> Result<Image, String> {
+    let cache = ImageCache::open(dir, command.clone()).unwrap();
+    cache.image(blake3::hash(engine), variant, || Ok(engine.to_vec()), |_| {}).map_err(|e| e.to_string())
+}
+
+/// The image of a program that compiles, without a meter, for cells of `command`. The folder holds it.
+pub fn image(dir: &Path, command: &CellCommand, text: &str) -> Image {
+    let engine = engine(text, &Header::parse(text).unwrap());
+    compile(dir, command, &engine, Variant::Plain).unwrap()
 }
 
 /// Puts a prelude before the text, and after it those of its exports that are not to be left out.
