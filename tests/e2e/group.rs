@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use eider_sandbox::{Cell, CellCommand, CellGroup, Finished, Input, JobSpec};
 use eider_tests::{NoBroker, eider, process, programs};
@@ -53,6 +54,15 @@ async fn all_cells_are_in_a_group_that_limits_them_and_goes_with_the_worker() {
     assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
 
     // What the group does not give, no cell has.
+    fs::write(held.join("memory.max"), "1M").unwrap();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while process::is_alive(outer) {
+        assert!(Instant::now() < patience, "{} bytes are held of 1 MiB", number(&held, "memory.current"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    fs::write(held.join("memory.max"), most.to_string()).unwrap();
+    let cell = Cell::spawn(&command, &image).await.unwrap();
+    let outer = cell.pid().unwrap();
     fs::write(held.join("pids.max"), "1").unwrap();
     assert!(Cell::spawn(&command, &image).await.is_err(), "a cell was started over the limit");
     assert!(Cell::spawn(&bare, &image).await.is_ok());
