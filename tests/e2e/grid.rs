@@ -13,8 +13,10 @@ use eider_sandbox::Variant;
 use eider_tests::Behaviour::{Honest, Slow, Stall, WrongBytes, WrongCommit};
 use eider_tests::{Grid, Job, process, request_of};
 
-/// A query of some seconds that neither reads nor returns anything to speak of.
+/// A query of some seconds that neither reads nor returns anything to speak of, for jobs that are not to end.
 const LONG: &str = "SELECT count(*) FROM range(25000) a, range(25000) b WHERE (a.range * b.range) % 7 = 3";
+/// One of about a second, for a job that is.
+const SHORT: &str = "SELECT count(*) FROM range(10000) a, range(10000) b WHERE (a.range * b.range) % 7 = 3";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_agree_to_the_bit_on_whatever_could_differ() {
@@ -79,9 +81,9 @@ async fn false_bytes_are_caught_and_delivered_again_by_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
     let mut grid = Grid::start(&[Honest, Honest, Honest, Honest], &[]).unwrap();
-    let mut job = Job::new(LONG).of(3, 3);
-    job.plan.stall_ms = 1500;
-    let request = |grid: &Grid| {
+    let request = |grid: &Grid, sql: &str| {
+        let mut job = Job::new(sql).of(3, 3);
+        job.plan.stall_ms = 5000;
         let requester = eider_node::Requester::new(Identity::generate().unwrap());
         let request = request_of(&job, grid.candidates()).unwrap();
         let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
@@ -90,7 +92,7 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
         let run = tokio::spawn(async move { requester.request(request, sink, notices, Default::default()).await });
         (run, watched)
     };
-    let (run, mut watched) = request(&grid);
+    let (run, mut watched) = request(&grid, LONG);
     watched.wait_for(|n| n.running == 3).await.unwrap();
     grid.kill(0);
     grid.kill(1);
@@ -105,7 +107,7 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
 
     grid.add(Honest, &[]).unwrap();
     grid.add(Honest, &[]).unwrap();
-    let (run, mut watched) = request(&grid);
+    let (run, mut watched) = request(&grid, SHORT);
     watched.wait_for(|n| n.running == 3).await.unwrap();
     // Of the four that live, three run the job: one of these two does.
     grid.kill(2);
@@ -115,7 +117,7 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
     for i in 3..6 {
         grid.kill(i);
     }
-    let (run, _) = request(&grid);
+    let (run, _) = request(&grid, SHORT);
     let record = run.await.unwrap().unwrap();
     assert_eq!(record.end, "no-candidates", "{}", record.reason);
 }
@@ -274,12 +276,11 @@ async fn broken_frames_reset_their_stream_and_nothing_else() {
     assert_eq!(grid.run(&Job::new("SELECT 1").of(3, 3)).await.unwrap().record.end, "verified");
 }
 
-/// Processes whose parent is `pid`.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_cell_outlives_its_worker_however_that_ends() {
     let mut grid = Grid::start(&[Honest, Honest], &[]).unwrap();
     let mut job = Job::new(LONG).of(2, 2);
-    job.plan.stall_ms = 1000;
+    job.plan.stall_ms = 5000;
     let request = request_of(&job, grid.candidates()).unwrap();
     let (notices, mut watched) = tokio::sync::watch::channel(eider_node::Notice::default());
     let requester = eider_node::Requester::new(Identity::generate().unwrap());
@@ -292,7 +293,7 @@ async fn no_cell_outlives_its_worker_however_that_ends() {
     grid.kill(0);
     let pid = rustix::process::Pid::from_raw(i32::try_from(grid.pid(1)).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    for _ in 0..100 {
+    for _ in 0..400 {
         if !cells.iter().any(|c| process::is_alive(*c)) {
             break;
         }

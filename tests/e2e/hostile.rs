@@ -53,7 +53,7 @@ async fn bad_sql_gets_the_message_of_duckdb_with_its_position() {
 #[tokio::test(flavor = "multi_thread")]
 async fn resource_bombs_end_by_agreement_and_the_next_job_is_unharmed() {
     let grid = Grid::start(&[Honest, Honest, Honest], &[]).unwrap();
-    let bomb = Job::new("SELECT list(i || repeat('x', 1000)) FROM range(100000000) t(i)");
+    let bomb = Job { memory: 256 << 20, ..Job::new("SELECT list(i || repeat('x', 1000)) FROM range(100000000) t(i)") };
     let ran = grid.run(&bomb).await.unwrap();
     let Some(Outcome::Failed { kind, .. }) = &ran.record.outcome else { panic!("{}", ran.record.reason) };
     assert_eq!(*kind, FailureKind::Memory, "{}", ran.record.reason);

@@ -46,12 +46,11 @@ async fn ready(count: usize) -> Vec<u32> {
 
 /// Whether some process of the cell has the thread that runs engines, asleep.
 fn is_ready(cell: u32) -> bool {
-    let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let waits = |thread: fs::DirEntry| {
-        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+    let waits = |thread: PathBuf| {
+        let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
         stat.contains("(engine) S")
     };
-    process::descendants(cell).into_iter().chain([cell]).any(|pid| threads(pid).any(waits))
+    process::descendants(cell).into_iter().chain([cell]).any(|pid| process::threads(pid).any(waits))
 }
 
 fn kill(cell: u32) {
@@ -101,11 +100,15 @@ async fn cells_that_died_a_moment_ago_cost_no_job() {
 }
 
 #[tokio::test]
-async fn a_pool_that_could_start_none_says_why_and_is_full_once_it_can() {
+async fn a_pool_that_can_start_none_gives_what_it_has_says_why_and_is_full_once_it_can() {
     let (pool, dir) = pool();
-    ready(AHEAD).await;
+    let all = ready(AHEAD).await;
     fs::remove_file(program(&dir)).unwrap();
-    cells().into_iter().for_each(kill);
+    all[1..].iter().for_each(|cell| kill(*cell));
+    assert_eq!(ready(1).await, all[..1]);
+    // Long enough for it to have tried.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    runs(pool.take().await.unwrap()).await;
     ready(0).await;
     for _ in 0..2 * AHEAD {
         assert!(matches!(pool.take().await, Err(CellError::Spawn(_))));

@@ -116,7 +116,7 @@ impl Job {
             plan: Plan::default(),
             variant: Variant::Plain,
             seed: [7; 32],
-            memory: 2 << 30,
+            memory: 1 << 30,
             result: 4 << 30,
             attest: None,
         }

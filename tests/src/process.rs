@@ -1,6 +1,7 @@
 //! What the kernel says of processes, for tests that look at workers and cells from outside.
 
 use std::fs;
+use std::path::PathBuf;
 
 /// The processes that `pid` has started, and those that they have.
 pub fn descendants(pid: u32) -> Vec<u32> {
@@ -21,8 +22,11 @@ pub fn children_of_thread() -> Vec<u32> {
 
 /// Whether it runs. Its memory is gone with the process; what may be left until its parent looks is its exit status.
 pub fn is_alive(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    // The first thread may have ended before the others.
+    threads(pid).any(|thread| {
+        let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    })
 }
 
 /// A size of the process in bytes, as `VmHWM` or `RssAnon` in its status; 0 of a process that is gone.
@@ -57,8 +61,12 @@ fn below(mut front: Vec<u32>) -> Vec<u32> {
 
 /// Each thread has children of its own.
 fn children(pid: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    threads.flat_map(|t| listed(&t.path().join("children").to_string_lossy())).collect()
+    threads(pid).flat_map(|thread| listed(&thread.join("children").to_string_lossy())).collect()
+}
+
+/// What the kernel has of each of its threads.
+pub fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 fn listed(file: &str) -> Vec<u32> {

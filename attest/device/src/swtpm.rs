@@ -55,8 +55,9 @@ pub fn install(programs: &[&str], packages: &[&str]) -> Result<(), String> {
         let run = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
         run.map_err(|e| format!("apt-get: {e}"))
     };
-    apt(&["update"])?;
-    let done = apt(&[&["install", "--no-install-recommends", "-y"][..], packages].concat())?;
+    apt(&["update", "-o", "Acquire::Retries=5"])?;
+    let done =
+        apt(&[&["install", "--no-install-recommends", "-y", "-o", "Acquire::Retries=5"][..], packages].concat())?;
     if installed() {
         return Ok(());
     }

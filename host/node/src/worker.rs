@@ -319,9 +319,7 @@ impl JobTask<'_> {
         let started = std::time::Instant::now();
         let product = self.execute(id, offer.message(), task).await?;
         tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
-        self.commit_and_settle(id, product).await?;
-        drop(leased);
-        Ok(())
+        self.commit_and_settle(id, product, leased).await
     }
 
     async fn send<T: eider_protocol::Body>(&mut self, message: T) -> Result<(), ResetCode> {
@@ -430,7 +428,7 @@ impl JobTask<'_> {
         }
     }
 
-    async fn commit_and_settle(&mut self, id: OfferId, product: Product) -> Result<(), ResetCode> {
+    async fn commit_and_settle(&mut self, id: OfferId, product: Product, leased: Leased<'_>) -> Result<(), ResetCode> {
         let requester = self.connection.node();
         let digest = product.outcome.digest();
         if let (Outcome::Completed { root, length, .. }, Some(source)) = (&product.outcome, product.result) {
@@ -449,6 +447,8 @@ impl JobTask<'_> {
             return Err(ResetCode::Malformed);
         }
         tracing::info!(job = %id, verdict = ?settle.verdict, "settled");
+        // Before the requester knows, who may have a next job at once.
+        drop(leased);
         self.send(settle).await?;
         self.stream.sender.finish();
         self.stream.sender.delivered().await;

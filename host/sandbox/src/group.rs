@@ -86,11 +86,11 @@ impl Drop for Group {
     fn drop(&mut self) {
         let _ = fs::write(self.dir.join("cgroup.kill"), "1");
         // It can go when the last process in it is gone, a moment after.
-        for _ in 0..20 {
+        for _ in 0..100 {
             if fs::remove_dir(&self.dir).is_ok() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use memmap2::MmapMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -20,8 +23,12 @@ use crate::limits;
 use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
 use crate::{CellGroup, Image};
 
-/// A cell that is not ready by then is given up: mapping an image takes milliseconds.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A cell that is not ready by then is given up. It takes 50 ms of processor time, which those that are to yield to all others
+/// may wait for.
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long a process whose socket is gone has to end by itself and say why.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to start a cell: `program cell OPTIONS`.
 #[derive(Clone, Debug)]
@@ -199,14 +206,22 @@ impl Cell {
         &self.walls
     }
 
-    /// Returns when it has ended.
-    pub(crate) async fn ended(&mut self) {
-        let _ = self.child.wait().await;
+    /// Ready when a cell that waits for its job has ended. It says nothing then, so that word of it is word of its end.
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let _ = ready!(self.socket.poll_read_ready(cx));
+            match self.socket.try_read(&mut [0]) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(()),
+            }
+        }
     }
 
-    /// Whether it has ended.
+    /// As [`Self::poll_ended`], by asking the kernel; also whether the outer process has ended, whose end is the inner one's
+    /// a moment later.
     pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        !matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0)) || !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Runs the job. The cell is used up; when this future is dropped, its process is killed.
@@ -278,11 +293,9 @@ impl Cell {
     async fn death(&mut self) -> CellError {
         let mut said = vec![];
         if let Some(stderr) = self.child.stderr.take() {
-            let _ =
-                tokio::time::timeout(Duration::from_millis(200), stderr.take(limits::LOG_BYTES).read_to_end(&mut said))
-                    .await;
+            let _ = tokio::time::timeout(DEATH_TIMEOUT, stderr.take(limits::LOG_BYTES).read_to_end(&mut said)).await;
         }
-        let status = match tokio::time::timeout(Duration::from_millis(200), self.child.wait()).await {
+        let status = match tokio::time::timeout(DEATH_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
             _ => "no exit status".into(),
         };

@@ -14,7 +14,7 @@ pub(crate) const RESULT_MAX: u64 = 40 << 20;
 /// As much of a result is kept to be looked at.
 const KEPT: usize = 1 << 20;
 /// What a program that must be killed is left to do.
-const KILLED_AFTER: Duration = Duration::from_millis(300);
+const KILLED_AFTER: Duration = Duration::from_secs(1);
 /// A cell whose start does not end is killed as well, later, since a busy machine starts slowly.
 const KILLED_AT_START: Duration = Duration::from_millis(1500);
 /// A program that should end and does not.

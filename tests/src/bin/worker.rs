@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -42,12 +42,13 @@ impl Runner for Spoiler {
                 let _progress = progress;
                 return std::future::pending().await;
             }
+            let started = Instant::now();
             let product = self.honest.run(work, inputs, progress).await?;
             match self.behaviour {
                 Behaviour::WrongCommit => Ok(spoil(product, true)?),
                 Behaviour::WrongBytes => Ok(spoil(product, false)?),
                 Behaviour::Slow => {
-                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    tokio::time::sleep((started.elapsed() / 2).max(Duration::from_secs(2))).await;
                     Ok(product)
                 }
                 Behaviour::Honest | Behaviour::Stall => Ok(product),
@@ -86,7 +87,7 @@ async fn main() -> Result<()> {
     let mut pools = vec![];
     for variant in &variants {
         let image = cache.image(engine.hash.into(), *variant, || engine.bytes(), |_| {})?;
-        let command = CellCommand::new(&args.eider);
+        let command = CellCommand { idle: true, ..CellCommand::new(&args.eider) };
         pools.push(Pool::start(command, image, 2));
     }
     let worker = Worker::start(WorkerSetup {
