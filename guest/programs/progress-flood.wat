@@ -1,5 +1,5 @@
 ;; Reports progress ten million times.
-;; ends: killed
+;; ends: completed
 ;; prelude
 ;; check: reports
 (func (export "run") (param i32 i32 i64 i32 i32 i64) (result i32)
