@@ -44,7 +44,7 @@ impl Variant {
         c.max_wasm_stack(limits::WASM_STACK);
         // Unused, since a cell's calls are synchronous, but wasmtime wants it no smaller.
         c.async_stack_size(limits::WASM_STACK + (1 << 20));
-        // What DuckDB's C++ exceptions compile to.
+        // What DuckDB's C++ exceptions compile to. What one takes is given back with the job: nothing stops to collect.
         c.wasm_exceptions(true);
         c.collector(Collector::Null);
         // Speed: guard pages instead of bounds checks, memory mapped copy-on-write from the image.
