@@ -293,14 +293,11 @@ async fn no_cell_outlives_its_worker_however_that_ends() {
     grid.kill(0);
     let pid = rustix::process::Pid::from_raw(i32::try_from(grid.pid(1)).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    for _ in 0..400 {
-        if !cells.iter().any(|c| process::is_alive(*c)) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let left: Vec<_> = cells.into_iter().filter(|c| process::is_alive(*c)).collect();
-    assert!(left.is_empty(), "cells left: {left:?}\n{}", grid.log(1));
+    process::eventually(|| {
+        let left: Vec<_> = cells.iter().filter(|c| process::is_alive(**c)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("cells left: {left:?}\n{}", grid.log(1))) }
+    })
+    .await;
     let record = run.await.unwrap().unwrap();
     assert_eq!(record.end, "no-quorum", "{}", record.reason);
 }

@@ -4,10 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use eider_sandbox::{Cell, CellCommand, CellGroup, Finished, Input, JobSpec};
-use eider_tests::{NoBroker, eider, process, programs};
+use eider_sandbox::{Cell, CellCommand, CellGroup};
+use eider_tests::{eider, process, programs};
 
 const MEMORY: u64 = 1 << 30;
 
@@ -52,19 +51,15 @@ async fn all_cells_are_in_a_group_that_limits_them_and_goes_with_the_worker() {
     // A job runs there.
     let working = Cell::spawn(&command, &image).await.unwrap();
     assert_eq!(group_of(working.pid().unwrap()), held);
-    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
-    let job =
-        JobSpec { sql: String::new(), time_us: 0, seed: [0; 32], memory: 64 << 20, fuel: None, inputs: vec![input] };
-    let ran = working.run(job, &mut NoBroker).await.unwrap();
-    assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
+    programs::run_good(working).await;
 
     // What the group does not give, no cell has.
     fs::write(held.join("memory.max"), "1M").unwrap();
-    let patience = Instant::now() + Duration::from_secs(20);
-    while process::is_alive(outer) {
-        assert!(Instant::now() < patience, "{} bytes are held of 1 MiB", number(&held, "memory.current"));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    process::eventually(|| match process::is_alive(outer) {
+        true => Err(format!("{} bytes are held of 1 MiB", number(&held, "memory.current"))),
+        false => Ok(()),
+    })
+    .await;
     fs::write(held.join("memory.max"), most.to_string()).unwrap();
     let cell = Cell::spawn(&command, &image).await.unwrap();
     let outer = cell.pid().unwrap();

@@ -4,10 +4,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use eider_sandbox::{Cell, CellCommand, CellError, Finished, Input, JobSpec, Pool};
-use eider_tests::{NoBroker, eider, process, programs};
+use eider_sandbox::{CellCommand, CellError, Pool};
+use eider_tests::programs::run_good;
+use eider_tests::{eider, process, programs};
 use rustix::process::{Pid, Signal, kill_process};
 
 const AHEAD: usize = 3;
@@ -33,15 +34,12 @@ fn cells() -> Vec<u32> {
 
 /// Waits until so many cells are ready, and says which.
 async fn ready(count: usize) -> Vec<u32> {
-    let patience = Instant::now() + Duration::from_secs(20);
-    loop {
+    process::eventually(|| {
         let (ready, all) = (cells().into_iter().filter(|pid| is_ready(*pid)).collect::<Vec<_>>(), cells().len());
-        if ready.len() == count && all == count {
-            return ready;
-        }
-        assert!(Instant::now() < patience, "{} ready of {all} cells, not {count}", ready.len());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let wrong = || format!("{} ready of {all} cells, not {count}", ready.len());
+        if ready.len() == count && all == count { Ok(ready) } else { Err(wrong()) }
+    })
+    .await
 }
 
 /// Whether some process of the cell has the thread that runs engines, asleep.
@@ -61,28 +59,22 @@ fn kill(cell: u32) {
     }
 }
 
-async fn runs(cell: Cell) {
-    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
-    let job =
-        JobSpec { sql: String::new(), time_us: 0, seed: [0; 32], memory: 64 << 20, fuel: None, inputs: vec![input] };
-    let ran = cell.run(job, &mut NoBroker).await.unwrap();
-    assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
-}
-
 #[tokio::test]
 async fn cells_that_die_while_they_wait_are_replaced_without_a_job() {
     let (pool, _dir) = pool();
     for dies in 1..=AHEAD {
         let before = ready(AHEAD).await;
         before[..dies].iter().for_each(|cell| kill(*cell));
-        while before[..dies].iter().any(|cell| process::is_alive(*cell)) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        process::eventually(|| match before[..dies].iter().find(|cell| process::is_alive(**cell)) {
+            Some(alive) => Err(format!("{alive} was killed and lives")),
+            None => Ok(()),
+        })
+        .await;
         let after = ready(AHEAD).await;
         assert!(before[..dies].iter().all(|dead| !after.contains(dead)));
         assert!(before[dies..].iter().all(|living| after.contains(living)), "a cell was ended that was well");
     }
-    runs(pool.take().await.unwrap()).await;
+    run_good(pool.take().await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -95,7 +87,7 @@ async fn cells_that_died_a_moment_ago_cost_no_job() {
         while before.iter().any(|cell| process::is_alive(*cell)) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        runs(pool.take().await.unwrap()).await;
+        run_good(pool.take().await.unwrap()).await;
     }
 }
 
@@ -108,14 +100,14 @@ async fn a_pool_that_can_start_none_gives_what_it_has_says_why_and_is_full_once_
     assert_eq!(ready(1).await, all[..1]);
     // Long enough for it to have tried.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    runs(pool.take().await.unwrap()).await;
+    run_good(pool.take().await.unwrap()).await;
     ready(0).await;
     for _ in 0..2 * AHEAD {
         assert!(matches!(pool.take().await, Err(CellError::Spawn(_))));
     }
     symlink(eider(), program(&dir)).unwrap();
     // The first job to come has a cell at once; without any the pool is full after a while.
-    runs(pool.take().await.unwrap()).await;
+    run_good(pool.take().await.unwrap()).await;
     ready(AHEAD).await;
 }
 
@@ -133,7 +125,7 @@ async fn a_job_that_goes_away_takes_no_cell_with_it() {
         tokio::task::yield_now().await;
     }
     assert_eq!(ready(AHEAD).await, before);
-    runs(pool.take().await.unwrap()).await;
+    run_good(pool.take().await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -147,6 +139,6 @@ async fn all_cells_end_with_their_pool() {
     ready(AHEAD + 1).await;
     drop(other);
     ready(1).await;
-    runs(taken).await;
+    run_good(taken).await;
     ready(0).await;
 }

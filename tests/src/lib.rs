@@ -1,4 +1,4 @@
-//! The harness of what crosses rooms: worker processes, a requester, TPC-H data.
+//! The harness of what crosses rooms: worker processes, a requester, TPC-H data, the small programs.
 
 mod broker;
 mod escape;

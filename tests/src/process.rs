@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The processes that `pid` has started, and those that they have.
 pub fn descendants(pid: u32) -> Vec<u32> {
@@ -47,6 +48,21 @@ pub fn private_memory(pid: u32) -> u64 {
 pub fn descriptors(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     entries.filter_map(|e| Some(fs::read_link(e.path()).ok()?.to_string_lossy().into_owned())).collect()
+}
+
+/// Looks again and again until there is what must come, for at most 20 s.
+///
+/// # Panics
+/// With the last reason why it was not there.
+pub async fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) => assert!(Instant::now() < patience, "{why}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn below(mut front: Vec<u32>) -> Vec<u32> {

@@ -52,12 +52,12 @@ pub fn install(programs: &[&str], packages: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let apt = |arguments: &[&str]| {
-        let run = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
-        run.map_err(|e| format!("apt-get: {e}"))
+        let mut apt = Command::new("apt-get");
+        apt.args(["-o", "Acquire::Retries=5"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        apt.output().map_err(|e| format!("apt-get: {e}"))
     };
-    apt(&["update", "-o", "Acquire::Retries=5"])?;
-    let done =
-        apt(&[&["install", "--no-install-recommends", "-y", "-o", "Acquire::Retries=5"][..], packages].concat())?;
+    apt(&["update"])?;
+    let done = apt(&[&["install", "--no-install-recommends", "-y"][..], packages].concat())?;
     if installed() {
         return Ok(());
     }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use eider_sandbox::{CellCommand, Image, ImageCache, Variant};
+use eider_sandbox::{Cell, CellCommand, Finished, Image, ImageCache, Input, JobSpec, Variant};
+
+use crate::NoBroker;
 
 pub use header::{Ends, Header, Make, Prelude};
 
@@ -61,6 +63,15 @@ pub fn compile(dir: &Path, command: &CellCommand, engine: &[u8], variant: Varian
 pub fn image(dir: &Path, command: &CellCommand, text: &str) -> Image {
     let engine = engine(text, &Header::parse(text).unwrap());
     compile(dir, command, &engine, Variant::Plain).unwrap()
+}
+
+/// Runs the job that the program `good` wants in a cell of it, which must end with a result.
+pub async fn run_good(cell: Cell) {
+    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
+    let job =
+        JobSpec { sql: String::new(), time_us: 0, seed: [0; 32], memory: 64 << 20, fuel: None, inputs: vec![input] };
+    let ran = cell.run(job, &mut NoBroker).await.unwrap();
+    assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
 }
 
 /// Puts a prelude before the text, and after it those of its exports that are not to be left out.
