@@ -1,7 +1,7 @@
 //! One job of a requester: the core's actions carried out, and what peers say told to it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eider_attest::{Envelope, Issued};
@@ -10,15 +10,17 @@ use eider_protocol::{
     Bid, Body, Challenge, Dispatch, NodeId, Offer, OfferId, Outcome, ResetCode, Response, Settle, Signed, Task, Verify,
     query_hash,
 };
+use eider_runner::Sink;
+use eider_store::{JobRecord, Moment, PeerRecord, Requirement, ResetCodeWord, What};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::attest::{BidEvidence, Judged, Requirement};
+use crate::evidence::{BidEvidence, Judged, judge};
+use crate::fates::{end_words, fate};
+use crate::grants::Grant;
 use crate::peer::{Command, Output, PeerTask, Said};
-use crate::record::{JobRecord, Moment, PeerRecord, ResetCodeWord, What, end_words, fate};
-use crate::requester::{JobRequest, Notice, RequestError, Shared, Sink, locked};
-use crate::serve::Grant;
+use crate::requester::{JobRequest, Notice, RequestError, Shared};
 
 /// What sealing and signing add to a task: key, tag, ids, CBOR.
 const SEALING_BYTES: usize = 1024;
@@ -63,7 +65,7 @@ impl Driver {
     pub(crate) fn new(
         shared: Arc<Shared>,
         request: JobRequest,
-        sink: Arc<Mutex<Box<dyn Sink>>>,
+        sink: Arc<std::sync::Mutex<Box<dyn Sink>>>,
         notices: watch::Sender<Notice>,
     ) -> Result<Self, RequestError> {
         let mut nonce = [0; 32];
@@ -169,9 +171,9 @@ impl Driver {
             sealing: bid.message().sealing,
         };
         let (judged, known) = {
-            let mut memory = locked(&self.shared.memory);
+            let mut memory = self.shared.memory.lock();
             let known = memory.clone();
-            (requirement.judge(&evidence, self.offer.message(), self.issued(), unix_now(), &mut memory), known)
+            (judge(&requirement, &evidence, self.offer.message(), self.issued(), unix_now(), &mut memory), known)
         };
         match judged {
             Judged::Challenge { credential, secret, pair } if self.challenged[p].is_none() => {
@@ -206,7 +208,7 @@ impl Driver {
         if response.secret != secret {
             return Some(Event::Unfit(p, "activation-missing: the TPM has opened another credential".into()));
         }
-        locked(&self.shared.memory).activated.insert(pair);
+        self.shared.memory.lock().activated.insert(pair);
         self.appraise(p, bid).await
     }
 
@@ -330,7 +332,7 @@ impl Driver {
                     served: AtomicU64::new(0),
                     failed: self.said_tx.clone(),
                 };
-                locked(&self.shared.grants).insert((self.id, node), Arc::new(grant));
+                self.shared.grants.lock().insert((self.id, node), Arc::new(grant));
                 self.note(Some(p), What::Dispatch);
                 match self.dispatch(p, node) {
                     Some(dispatch) => self.command(p, Command::Dispatch(Box::new(dispatch))).await,
@@ -402,7 +404,7 @@ impl Driver {
             tokio::time::timeout(Duration::from_millis(50), async { while self.tasks.join_next().await.is_some() {} })
                 .await;
         self.tasks.abort_all();
-        let mut grants = locked(&self.shared.grants);
+        let mut grants = self.shared.grants.lock();
         for (p, node) in self.nodes.iter().enumerate() {
             if let Some(node) = node
                 && let Some(grant) = grants.remove(&(self.id, *node))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::attest::{Memory, Requirement};
+use crate::memory::{Memory, Requirement};
 use crate::record::JobRecord;
 
 /// A store that is open.

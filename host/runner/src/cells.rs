@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, IoSliceMut, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +12,6 @@ use eider_net::{Source, file_outboard};
 use eider_protocol::{FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage, Task};
 use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::sync::watch;
 
 /// Bytes of a result that are kept in memory: most results, and a file takes longer to make than they to write.
@@ -67,24 +65,6 @@ pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Product, RunError>> + 
 pub trait InputReader: Send + Sync {
     /// Fills `into` from `offset` of entry `index`; bounds are checked already.
     fn read<'a>(&'a self, index: u32, offset: u64, into: &'a mut [u8]) -> Reading<'a>;
-}
-
-/// Fills `into` from `offset` of a file: at once if the bytes are in the page cache, else on a thread that may wait.
-///
-/// # Errors
-/// Reading, or a file that is shorter.
-pub(crate) async fn read_at(file: &Arc<File>, offset: u64, into: &mut [u8]) -> io::Result<()> {
-    let now = preadv2(&**file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
-    if now.is_ok_and(|n| n == into.len()) {
-        return Ok(());
-    }
-    let (file, length) = (file.clone(), into.len());
-    let bytes = tokio::task::spawn_blocking(move || {
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-    });
-    into.copy_from_slice(&bytes.await.map_err(io::Error::other)??);
-    Ok(())
 }
 
 /// Something that runs jobs. The worker's is [`CellRunner`].

@@ -10,9 +10,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use eider_protocol::Hash;
+use parking_lot::Mutex;
 
 /// Granularity of what is fetched and kept: a multiple of 16 KiB chunk groups, about one read of DuckDB's.
 const SPAN: u64 = 1 << 20;
@@ -50,24 +51,21 @@ struct State {
 
 /// One cached input, in use for as long as it is held.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) file: Arc<File>,
+pub struct Entry {
+    /// Its bytes, sparse.
+    pub file: Arc<File>,
     size: u64,
     /// Which spans are present.
     spans: Mutex<Vec<bool>>,
     /// Held while missing spans are fetched, so that concurrent jobs fetch each once.
-    pub(crate) fetching: tokio::sync::Mutex<()>,
+    pub fetching: tokio::sync::Mutex<()>,
     last_use: Mutex<u64>,
-}
-
-fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Entry {
     /// The first run of missing spans that `start..end` needs, as a byte range.
-    pub(crate) fn missing(&self, start: u64, end: u64) -> Option<(u64, u64)> {
-        let spans = locked(&self.spans);
+    pub fn missing(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        let spans = self.spans.lock();
         let (first, last) = ((start / SPAN) as usize, (end.div_ceil(SPAN) as usize).min(spans.len()));
         let from = (first..last).find(|i| !spans[*i])?;
         let to = (from..last).find(|i| spans[*i]).unwrap_or(last);
@@ -75,7 +73,7 @@ impl Entry {
     }
 
     /// Writes verified bytes.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 }
@@ -108,16 +106,16 @@ impl InputCache {
 
     /// Bytes in use.
     pub fn used(&self) -> u64 {
-        locked(&self.inner.state).used
+        self.inner.state.lock().used
     }
 
     /// The entry of an input, made if it is not there.
-    pub(crate) fn entry(&self, hash: Hash, size: u64) -> Result<Arc<Entry>, CacheError> {
-        let mut state = locked(&self.inner.state);
+    pub fn entry(&self, hash: Hash, size: u64) -> Result<Arc<Entry>, CacheError> {
+        let mut state = self.inner.state.lock();
         state.clock += 1;
         let now = state.clock;
         if let Some(entry) = state.entries.get(&hash).filter(|e| e.size == size) {
-            *locked(&entry.last_use) = now;
+            *entry.last_use.lock() = now;
             return Ok(entry.clone());
         }
         let path = self.inner.dir.join(hash.to_string());
@@ -128,11 +126,11 @@ impl InputCache {
     }
 
     /// Makes room for `bytes` more, by dropping entries that no job uses, least recently used first.
-    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), CacheError> {
-        let mut state = locked(&self.inner.state);
+    pub fn reserve(&self, bytes: u64) -> Result<(), CacheError> {
+        let mut state = self.inner.state.lock();
         while state.used + bytes > self.inner.budget {
             let idle = state.entries.iter().filter(|(_, e)| Arc::strong_count(e) == 1);
-            let Some(oldest) = idle.min_by_key(|(_, e)| *locked(&e.last_use)).map(|(h, _)| *h) else {
+            let Some(oldest) = idle.min_by_key(|(_, e)| *e.last_use.lock()).map(|(h, _)| *h) else {
                 return Err(CacheError::Full(self.inner.budget));
             };
             if let Some(entry) = state.entries.remove(&oldest) {
@@ -145,15 +143,15 @@ impl InputCache {
     }
 
     /// What was reserved did not come.
-    pub(crate) fn unreserve(&self, bytes: u64) {
-        let mut state = locked(&self.inner.state);
+    pub fn unreserve(&self, bytes: u64) {
+        let mut state = self.inner.state.lock();
         state.used -= bytes.min(state.used);
     }
 
     /// Notes that `start..end` is present, and keeps the map for the next run.
-    pub(crate) fn filled(&self, hash: Hash, entry: &Entry, start: u64, end: u64) {
+    pub fn filled(&self, hash: Hash, entry: &Entry, start: u64, end: u64) {
         let map: Vec<u8> = {
-            let mut spans = locked(&entry.spans);
+            let mut spans = entry.spans.lock();
             for i in (start / SPAN)..end.div_ceil(SPAN) {
                 spans[i as usize] = true;
             }
@@ -168,7 +166,7 @@ impl InputCache {
 }
 
 fn present(entry: &Entry) -> u64 {
-    let spans = locked(&entry.spans);
+    let spans = entry.spans.lock();
     let bytes: u64 = spans.iter().filter(|s| **s).count() as u64 * SPAN;
     bytes.min(entry.size)
 }

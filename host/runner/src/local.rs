@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::FileExt;
 
+use eider_inputs::{Inputs, read_at};
 use eider_protocol::{Outcome, Progress, Stage};
 use eider_sandbox::BrokerError;
 use tokio::sync::watch;
 
-use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work, read_at};
-use crate::{Inputs, Sink};
+use crate::Sink;
+use crate::cells::{InputReader, Product, Reading, RunError, Runner, Work};
 
 /// How a local run ended.
 #[derive(Clone, Debug, serde::Serialize)]

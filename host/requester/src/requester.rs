@@ -2,29 +2,26 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eider_attest::Issued;
 use eider_core::{Plan, PlanError};
+use eider_inputs::Inputs;
 use eider_net::{Connection, Endpoint, EndpointError};
 use eider_protocol::{DataClass, Hash, Identity, Limits, NodeId, OfferId, ResetCode};
+use eider_runner::Sink;
 use eider_sandbox::Variant;
+use eider_store::{JobRecord, Memory, Requirement};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::attest::{Memory, Requirement};
 use crate::driver::Driver;
-use crate::inputs::Inputs;
-use crate::record::JobRecord;
-use crate::serve::{Grant, serve_inputs};
-
-/// Where a result goes.
-pub trait Sink: Write + Send {}
-impl<T: Write + Send> Sink for T {}
+use crate::grants::{Grant, serve_inputs};
 
 /// A worker that may be asked: `host:port`, or `host:port#node_id` to accept only that node there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,10 +121,6 @@ pub(crate) struct Shared {
     pub(crate) grants: Mutex<HashMap<(OfferId, NodeId), Arc<Grant>>>,
 }
 
-pub(crate) fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl fmt::Debug for Requester {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Requester({:?})", self.shared.identity)
@@ -150,13 +143,13 @@ impl Requester {
     /// With what earlier jobs have learned of evidence.
     #[must_use]
     pub fn with_memory(self, memory: Memory) -> Self {
-        *locked(&self.shared.memory) = memory;
+        *self.shared.memory.lock() = memory;
         self
     }
 
     /// What is to be kept for later jobs.
     pub fn memory(&self) -> Memory {
-        locked(&self.shared.memory).clone()
+        self.shared.memory.lock().clone()
     }
 
     /// Runs a job. `output` gets verified bytes only, in order; `cancel` ends the job with a Reset to everybody.
@@ -166,7 +159,7 @@ impl Requester {
     pub async fn request(
         &self,
         job: JobRequest,
-        output: Arc<Mutex<Box<dyn Sink>>>,
+        output: Arc<std::sync::Mutex<Box<dyn Sink>>>,
         notices: watch::Sender<Notice>,
         cancel: CancellationToken,
     ) -> Result<JobRecord, RequestError> {
@@ -175,7 +168,7 @@ impl Requester {
 
     /// Says good-bye on all connections.
     pub async fn close(&self) {
-        let endpoints: Vec<_> = locked(&self.shared.endpoints).values().cloned().collect();
+        let endpoints: Vec<_> = self.shared.endpoints.lock().values().cloned().collect();
         for endpoint in endpoints {
             endpoint.close(ResetCode::ShuttingDown, Duration::from_millis(500)).await;
         }
@@ -186,14 +179,14 @@ impl Shared {
     /// Keeps an offer for which evidence may come again, and forgets those that are too old for that.
     pub(crate) fn remember(&self, issued: Issued, requirement: Option<&Requirement>) {
         let Some(requirement) = requirement.filter(|r| r.wants_evidence()) else { return };
-        let mut memory = locked(&self.memory);
+        let mut memory = self.memory.lock();
         let oldest = issued.at.saturating_sub(requirement.policy.reuse_seconds().max(Memory::KEPT_SECONDS));
         memory.issued.retain(|i| i.at >= oldest);
         memory.issued.push(issued);
     }
 
     fn endpoint(&self, v6: bool) -> Result<Endpoint, EndpointError> {
-        let mut endpoints = locked(&self.endpoints);
+        let mut endpoints = self.endpoints.lock();
         if let Some(endpoint) = endpoints.get(&v6) {
             return Ok(endpoint.clone());
         }

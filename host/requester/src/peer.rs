@@ -1,18 +1,17 @@
 //! One candidate of one job, as its requester talks to it: a stream, a reader task, a delivery task.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use eider_core::{DeliveryFailure, Event, LostWhy, Peer};
 use eider_net::{BlobError, Connection, JobStream, Receiver, Sender, StreamError};
 use eider_protocol::{
     Bid, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed, Verify,
 };
+use eider_runner::Sink;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-
-use crate::requester::Sink;
 
 /// What the job asks of a peer's task.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub(crate) enum Said {
 /// where the first was caught.
 #[derive(Clone)]
 pub(crate) struct Output {
-    pub(crate) sink: Arc<Mutex<Box<dyn Sink>>>,
+    pub(crate) sink: Arc<std::sync::Mutex<Box<dyn Sink>>>,
     pub(crate) verified: Arc<AtomicU64>,
 }
 

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eider_core::{Event, Peer};
+use eider_inputs::Inputs;
 use eider_net::{BlobError, Connection};
 use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, NodeId, ResetCode};
 use tokio::sync::mpsc;
 
-use crate::inputs::Inputs;
 use crate::peer::Said;
-use crate::requester::{Shared, locked};
+use crate::requester::Shared;
 
 /// Input streams of one connection at a time.
 const FETCHES_MAX: usize = 64;
@@ -49,7 +49,7 @@ async fn serve_fetch(shared: &Shared, node: NodeId, stream: &mut eider_net::JobS
         return Err(ResetCode::Unexpected);
     }
     let fetch = Fetch::decode(&frame.payload).map_err(|e| e.reset_code())?;
-    let grant = locked(&shared.grants).get(&(fetch.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
+    let grant = shared.grants.lock().get(&(fetch.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
     let input = grant.inputs.pinned().get(fetch.index as usize).ok_or(ResetCode::NotGranted)?;
     let aligned = |n: u64| n.is_multiple_of(CHUNK_GROUP_BYTES) || n == input.entry.size;
     if fetch.start > fetch.end

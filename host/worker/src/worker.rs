@@ -6,27 +6,28 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use eider_attest::Envelope;
 use eider_core::{Admission, Donation, EngineStand};
+use eider_inputs::{CacheError, Entry, InputCache, read_at};
 use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
 use eider_protocol::{
     Bid, CHUNK_GROUP_BYTES, Challenge, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId,
     Offer, OfferId, Outcome, Progress, ResetCode, Response, SealingKey, Settle, Signed, Stage, Task, Verify,
     manifest_check, query_hash,
 };
+use eider_runner::{InputReader, Product, Reading, RunError, Runner, Work};
 use eider_sandbox::{BrokerError, CellError, Variant};
+use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attest::{Attester, Envelopes};
-use crate::cache::{CacheError, Entry, InputCache};
-use crate::runner::{InputReader, Product, Reading, RunError, Runner, Work, read_at};
+use crate::evidence::{Attester, Envelopes};
 
 /// A stream whose first message does not come in this time is reset.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -109,10 +110,6 @@ struct Committed {
     source: Source,
 }
 
-fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl Worker {
     /// Listens and serves until [`Worker::shutdown`].
     ///
@@ -153,7 +150,7 @@ impl Worker {
 
     /// Takes no more jobs, resets those that run, and waits until all is told and ended.
     pub async fn shutdown(self) {
-        locked(&self.shared.admission).close(Some("the worker is shutting down".into()));
+        self.shared.admission.lock().close(Some("the worker is shutting down".into()));
         self.shared.shutdown.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await;
@@ -167,7 +164,7 @@ async fn follow_owner(shared: Arc<Shared>) {
     loop {
         let reason = closed.borrow_and_update().clone();
         if !shared.shutdown.is_cancelled() {
-            locked(&shared.admission).close(reason);
+            shared.admission.lock().close(reason);
         }
         tokio::select! {
             changed = closed.changed() => if changed.is_err() { return },
@@ -222,7 +219,7 @@ async fn serve_connection(shared: &Arc<Shared>, connection: &Connection, tasks: 
             drop(permit);
         });
     }
-    locked(&shared.committed).retain(|_, c| c.requester != requester);
+    shared.committed.lock().retain(|_, c| c.requester != requester);
 }
 
 /// The code to answer an error with.
@@ -250,7 +247,7 @@ async fn deliver(
     let verify = first.open::<Verify>(connection.node()).map_err(|e| code_of(&e))?;
     let verify = verify.message();
     let (source, length) = {
-        let committed = locked(&shared.committed);
+        let committed = shared.committed.lock();
         let c =
             committed.get(&verify.offer).filter(|c| c.requester == connection.node()).ok_or(ResetCode::WrongPeer)?;
         if verify.root != c.root || verify.offset > c.length || !verify.offset.is_multiple_of(CHUNK_GROUP_BYTES) {
@@ -284,8 +281,8 @@ struct Leased<'a>(&'a Shared, OfferId);
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
-        locked(&self.0.admission).release(&self.1);
-        locked(&self.0.committed).remove(&self.1);
+        self.0.admission.lock().release(&self.1);
+        self.0.committed.lock().remove(&self.1);
     }
 }
 
@@ -297,7 +294,7 @@ impl JobTask<'_> {
             return Err(ResetCode::WrongPeer);
         }
         let id = OfferId::from_bytes(*offer.body_hash().as_bytes());
-        let answer = locked(&self.shared.admission).consider(offer.message());
+        let answer = self.shared.admission.lock().consider(offer.message());
         let declined = answer.is_err();
         let evidence = if declined { None } else { self.evidence(id, offer.message()).await };
         let shown = evidence.as_ref().map(|e| Envelope::hash(e));
@@ -309,7 +306,7 @@ impl JobTask<'_> {
             return Ok(());
         }
         let task = self.expect_task(id, offer.message(), shown).await?;
-        let admitted = locked(&self.shared.admission).admit(id, offer.message());
+        let admitted = self.shared.admission.lock().admit(id, offer.message());
         admitted.map_err(|decline: Decline| {
             tracing::info!(job = %id, "capacity was taken meanwhile: {}", decline.detail);
             ResetCode::OverCapacity
@@ -433,7 +430,7 @@ impl JobTask<'_> {
         let digest = product.outcome.digest();
         if let (Outcome::Completed { root, length, .. }, Some(source)) = (&product.outcome, product.result) {
             let result = Committed { requester, root: *root, length: *length, source };
-            locked(&self.shared.committed).insert(id, result);
+            self.shared.committed.lock().insert(id, result);
         }
         self.send(Commit { offer: id, outcome: product.outcome }).await?;
         let frame = tokio::select! {

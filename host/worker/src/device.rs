@@ -8,7 +8,7 @@ use eider_attest::{Binding, EvidenceKind};
 use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, nsm, read_log, tsm};
 use serde::Deserialize;
 
-use crate::attest::{Attester, DevelopmentAttester, Evidence};
+use crate::evidence::{Attester, DevelopmentAttester, Evidence};
 
 /// Registers that are quoted unless said: firmware, boot loader, kernel, Secure Boot.
 const REGISTERS: [u8; 9] = [0, 1, 2, 3, 4, 5, 7, 8, 9];

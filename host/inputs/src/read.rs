@@ -1,0 +1,26 @@
+//! Reads that wait on a thread only where the disk does.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use rustix::io::{ReadWriteFlags, preadv2};
+
+/// Fills `into` from `offset` of a file: at once if the bytes are in the page cache, else on a thread that may wait.
+///
+/// # Errors
+/// Reading, or a file that is shorter.
+pub async fn read_at(file: &Arc<File>, offset: u64, into: &mut [u8]) -> io::Result<()> {
+    let now = preadv2(&**file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
+    if now.is_ok_and(|n| n == into.len()) {
+        return Ok(());
+    }
+    let (file, length) = (file.clone(), into.len());
+    let bytes = tokio::task::spawn_blocking(move || {
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+    });
+    into.copy_from_slice(&bytes.await.map_err(io::Error::other)??);
+    Ok(())
+}
