@@ -10,21 +10,20 @@ mod identity;
 mod message;
 mod reset;
 mod seal;
+mod version;
 
-pub use envelope::{Signed, Unverified};
+pub use envelope::{Extensions, Signed, Unverified};
 pub use frame::{FrameError, FrameHeader, HEADER_BYTES, Kind, encode_frame};
 pub use id::{Hash, NodeId, OfferId, ParseIdError};
 pub use identity::{Identity, PublicKey};
 pub use message::{
     Accept, Bid, Body, Challenge, Commit, DataClass, Decline, DeclineReason, Demand, Dispatch, FailureKind, Fetch,
     Format, InputEntry, InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Response, Settle,
-    Stage, Task, Verdict, Verify, manifest_check, query_hash,
+    Stage, Task, Verdict, Verify, draw_commitment, manifest_check, query_hash,
 };
 pub use reset::{Fault, ResetCode};
 pub use seal::{SealError, SealingKey};
-
-/// ALPN of the job plane and first word of every signing domain.
-pub const ALPN: &str = "eider/1";
+pub use version::{UnknownVersion, Version};
 
 /// Chunk group of verified streaming, log2 of KiB: 16 KiB groups ([P-STREAM-1]).
 pub const CHUNK_GROUP_LOG: u8 = 4;
@@ -41,6 +40,9 @@ pub enum DecodeError {
     /// Not CBOR, not of this message's shape, or followed by something.
     #[error("malformed {0} message: {1}")]
     Malformed(Kind, String),
+    /// A value, field or kind of a later version: it blames nobody ([P-VER-2]).
+    #[error("{0} message of a later version: {1}")]
+    Incompatible(Kind, String),
     /// The signature does not verify, or the key is none.
     #[error("bad signature on {0} message")]
     BadSignature(Kind),
@@ -63,6 +65,7 @@ impl DecodeError {
             Self::Frame(FrameError::TooLarge { .. }) => ResetCode::FrameTooLarge,
             Self::Frame(FrameError::UnknownKind(_)) => ResetCode::UnknownKind,
             Self::Malformed(..) => ResetCode::Malformed,
+            Self::Incompatible(..) => ResetCode::Incompatible,
             Self::BadSignature(_) => ResetCode::BadSignature,
             Self::WrongSigner { .. } => ResetCode::WrongPeer,
         }

@@ -22,15 +22,25 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Decodes all of `bytes`; anything after the value is an error ([P-FRAME-3]).
 pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, mut bytes: &[u8]) -> Result<T, DecodeError> {
-    let value = ciborium::from_reader(&mut bytes).map_err(|e| DecodeError::Malformed(kind, short(&e.to_string())))?;
+    let value = ciborium::from_reader(&mut bytes).map_err(|e| of_cbor(kind, &e))?;
     if !bytes.is_empty() {
         return Err(DecodeError::Malformed(kind, format!("{} bytes after the message", bytes.len())));
     }
     Ok(value)
 }
 
-fn short(text: &str) -> String {
-    text.chars().take(120).collect()
+/// A variant or field that this version does not know is of a later one; anything else is no message ([P-VER-2]).
+fn of_cbor<E: std::fmt::Debug>(kind: Kind, e: &ciborium::de::Error<E>) -> DecodeError {
+    let short = |text: &str| text.chars().take(120).collect();
+    match e {
+        // The words of serde's `unknown_variant` and `unknown_field`; a test holds them.
+        ciborium::de::Error::Semantic(_, why)
+            if why.starts_with("unknown variant `") || why.starts_with("unknown field `") =>
+        {
+            DecodeError::Incompatible(kind, short(why))
+        }
+        other => DecodeError::Malformed(kind, short(&other.to_string())),
+    }
 }
 
 /// How much a leak of the inputs would hurt; maps to what a worker must prove.
@@ -95,8 +105,10 @@ pub struct Demand {
 pub struct Offer {
     /// Who asks; must be the authenticated peer ([P-OFFER-1]).
     pub requester: NodeId,
-    /// [`query_hash`] of the SQL that Dispatch will carry.
-    pub query: Hash,
+    /// [`Task::hash`] of what Dispatch will carry: it binds query, manifest, time and seed, and tells nothing of them.
+    pub task: Hash,
+    /// [`draw_commitment`] of the seed that seats are drawn with once the bids are in.
+    pub draw: Hash,
     /// Class of the data.
     pub class: DataClass,
     /// BLAKE3 of the engine component.
@@ -109,9 +121,39 @@ pub struct Offer {
     pub inputs: InputsSummary,
     /// Evidence that a Bid must carry, if any ([P-ATTEST-1]).
     pub attest: Option<Demand>,
+    /// When it was made, seconds since 1970 by the requester's clock.
+    pub issued_at: i64,
+    /// A Dispatch may come for so long after that, seconds.
+    pub valid_s: u32,
     /// Makes the job's id unique, and what evidence is bound to.
     #[serde(with = "serde_bytes")]
     pub nonce: [u8; 32],
+}
+
+impl Offer {
+    /// Longest validity, seconds; workers remember an Offer's id for that long.
+    pub const VALID_MAX_S: u32 = 86_400;
+    /// By so much the clocks of two nodes may differ, seconds.
+    pub const SKEW_S: i64 = 300;
+
+    /// The second after which it is not good any more by any clock that is right enough.
+    pub fn expires_s(&self) -> i64 {
+        self.issued_at.saturating_add(self.valid_s.into()).saturating_add(Self::SKEW_S)
+    }
+
+    /// Whether it is good now, by a clock that says `now_s` ([P-OFFER-2]).
+    pub fn is_current(&self, now_s: i64) -> bool {
+        self.valid_s <= Self::VALID_MAX_S
+            && self.issued_at <= now_s.saturating_add(Self::SKEW_S)
+            && now_s <= self.expires_s()
+    }
+}
+
+/// What an Offer says of the seed of its draw before anybody may know it: BLAKE3 of a domain string and the seed ([P-OFFER-3]).
+pub fn draw_commitment(seed: &[u8; 32]) -> Hash {
+    let mut h = blake3::Hasher::new();
+    h.update(b"eider/2 draw\0").update(seed);
+    h.finalize().into()
 }
 
 /// What a worker that takes the job says.
@@ -144,6 +186,8 @@ pub enum DeclineReason {
     Busy,
     /// It is going down or paused.
     Unavailable,
+    /// The Offer is no longer good, or not yet: the clocks may differ.
+    Expired,
 }
 
 /// A refusal.
@@ -314,7 +358,7 @@ pub struct Dispatch {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
-    /// The query; its hash must be the Offer's.
+    /// The query.
     pub sql: String,
     /// Its inputs.
     pub inputs: Vec<InputEntry>,
@@ -323,12 +367,24 @@ pub struct Task {
     /// What `random()` is seeded with.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
+    /// Random: who knows an Offer cannot try queries against its task hash.
+    #[serde(with = "serde_bytes")]
+    pub salt: [u8; 32],
 }
 
-/// BLAKE3 of a versioned domain string and the query's text.
+impl Task {
+    /// BLAKE3 of a versioned domain string and the task's CBOR, its salt included ([P-TASK-1]).
+    pub fn hash(&self) -> Hash {
+        let mut h = blake3::Hasher::new();
+        h.update(b"eider/2 task\0").update(&encode(self));
+        h.finalize().into()
+    }
+}
+
+/// BLAKE3 of a versioned domain string and the query's text, by which a node finds its own jobs.
 pub fn query_hash(sql: &str) -> Hash {
     let mut h = blake3::Hasher::new();
-    h.update(b"eider/1 query\0").update(sql.as_bytes());
+    h.update(b"eider/2 query\0").update(sql.as_bytes());
     h.finalize().into()
 }
 
@@ -420,7 +476,7 @@ impl Outcome {
     /// What workers agree on: BLAKE3 of a domain string and the outcome's CBOR ([P-COMMIT-2]).
     pub fn digest(&self) -> Hash {
         let mut h = blake3::Hasher::new();
-        h.update(b"eider/1 outcome\0").update(&encode(self));
+        h.update(b"eider/2 outcome\0").update(&encode(self));
         h.finalize().into()
     }
 }
@@ -431,6 +487,10 @@ impl Outcome {
 pub struct Commit {
     /// The job.
     pub offer: OfferId,
+    /// [`Task::hash`] of what was run: with the task, this word convicts or clears by itself.
+    pub task: Hash,
+    /// Micro-credits, as in the Bid.
+    pub price: u64,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -497,11 +557,15 @@ pub enum Verdict {
 pub struct Settle {
     /// The job.
     pub offer: OfferId,
+    /// [`Task::hash`] of what was run.
+    pub task: Hash,
+    /// Micro-credits, as in the Bid.
+    pub price: u64,
     /// Who did the work.
     pub worker: NodeId,
     /// What it is said to have done.
     pub verdict: Verdict,
-    /// The outcome that was settled.
+    /// The outcome that was settled, its metering included.
     pub digest: Hash,
 }
 

@@ -54,7 +54,7 @@ codes! {
     /// The job ended without a result.
     JobEnded = 0x05, None, "the job ended without a result";
     /// No sign of life for too long.
-    Stalled = 0x06, Receiver, "no progress for too long";
+    Stalled = 0x06, None, "no progress for too long";
     /// The commit disagrees with the quorum's.
     Dissent = 0x07, Receiver, "its commit disagrees with the quorum";
     /// The delivered bytes are not those of the root.
@@ -67,19 +67,23 @@ codes! {
     /// Larger than its kind allows.
     FrameTooLarge = 0x11, Receiver, "frame too large";
     /// A kind that does not exist.
-    UnknownKind = 0x12, Receiver, "unknown frame kind";
+    UnknownKind = 0x12, None, "unknown frame kind";
     /// A message out of its order.
     Unexpected = 0x13, Receiver, "message out of order";
     /// A signature that does not verify.
     BadSignature = 0x14, Receiver, "bad signature";
     /// A message of, or for, somebody else.
     WrongPeer = 0x15, Receiver, "message of or for another node";
-    /// The SQL is not the one that was offered.
-    QueryMismatch = 0x16, Receiver, "dispatch does not match its offer";
+    /// The task is not the one that was offered.
+    TaskMismatch = 0x16, Receiver, "dispatch does not match its offer";
     /// The input asked for was not granted to this worker.
     NotGranted = 0x17, Receiver, "input was not granted";
     /// Too many streams or messages.
-    TooMany = 0x18, Receiver, "too many requests";
+    TooMany = 0x18, None, "too many requests";
+    /// It has a value that only a later version knows.
+    Incompatible = 0x19, None, "a value of a later version";
+    /// The Offer is no longer good, or never was by this node's clock.
+    Expired = 0x1a, None, "the offer has expired";
 
     /// The sandbox ended without an outcome.
     CellFailed = 0x20, Sender, "the worker's sandbox failed";

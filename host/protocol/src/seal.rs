@@ -8,7 +8,7 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, single_shot_open
 use crate::message::{decode, encode};
 use crate::{DecodeError, Dispatch, Hash, Kind, NodeId, OfferId, Task};
 
-const INFO: &[u8] = b"eider/1 dispatch";
+const INFO: &[u8] = b"eider/2 dispatch";
 
 /// A key that tasks are sealed to. A worker makes one at its start and keeps it in memory alone.
 pub struct SealingKey {

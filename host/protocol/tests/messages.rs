@@ -19,13 +19,16 @@ fn job() -> OfferId {
 fn offer() -> Offer {
     Offer {
         requester: identity().node_id(),
-        query: query_hash("SELECT 1"),
+        task: task().hash(),
+        draw: draw_commitment(&[4; 32]),
         class: DataClass::Internal,
         engine: hash(1),
         profile: "p1-plain".into(),
         limits: Limits { memory: 1 << 30, result: 1 << 20, run_ms: 60_000, fuel: None },
         inputs: InputsSummary { count: 1, bytes: 1000 },
         attest: Some(Demand { policy: hash(8), max_age_s: 600 }),
+        issued_at: 1_700_000_000,
+        valid_s: 600,
         nonce: [7; 32],
     }
 }
@@ -43,7 +46,7 @@ fn task() -> Task {
         size: 1000,
         hash: hash(3),
     };
-    Task { sql: "SELECT 1".into(), inputs: vec![entry], time_us: 1_700_000_000_000_000, seed: [5; 32] }
+    Task { sql: "SELECT 1".into(), inputs: vec![entry], time_us: 1_700_000_000_000_000, seed: [5; 32], salt: [8; 32] }
 }
 
 fn bid(answer: Result<Accept, Decline>) -> Bid {
@@ -54,16 +57,16 @@ fn bid(answer: Result<Accept, Decline>) -> Bid {
 fn samples() -> Vec<(Kind, Vec<u8>)> {
     let id = identity();
     fn signed<T: Body>(id: &Identity, message: T) -> (Kind, Vec<u8>) {
-        (T::KIND, Signed::sign(id, message).to_payload())
+        (T::KIND, Signed::sign(id, Version::V2, message).to_payload())
     }
     let accept = Accept { eta_ms: 5, price: 0, free_memory: 1 << 30, free_jobs: 2 };
     vec![
         signed(&id, offer()),
         signed(&id, bid(Ok(accept))),
         signed(&id, Dispatch { offer: job(), worker: id.node_id(), enc: [3; 32], sealed: b"ciphertext".to_vec() }),
-        signed(&id, Commit { offer: job(), outcome: outcome() }),
+        signed(&id, Commit { offer: job(), task: hash(5), price: 3, outcome: outcome() }),
         signed(&id, Verify { offer: job(), root: hash(2), offset: 16384 }),
-        signed(&id, Settle { offer: job(), worker: id.node_id(), verdict: Verdict::Delivered, digest: hash(4) }),
+        signed(&id, Settle { offer: job(), task: hash(5), price: 3, worker: id.node_id(), verdict: Verdict::Delivered, digest: hash(4) }),
         (Kind::Progress, Progress { stage: Stage::Running, done: 5000, bytes_read: 77 }.to_payload()),
         (Kind::Fetch, Fetch { offer: job(), index: 0, start: 0, end: 1000 }.to_payload()),
         signed(&id, Challenge { offer: job(), credential: vec![1; 60], secret: vec![2; 256] }),
@@ -74,16 +77,16 @@ fn samples() -> Vec<(Kind, Vec<u8>)> {
 /// Decodes as the receiver of a frame does.
 fn decode(kind: Kind, payload: &[u8], signer: NodeId) -> Result<(), DecodeError> {
     match kind {
-        Kind::Offer => Signed::<Offer>::open(payload, signer).map(drop),
-        Kind::Bid => Signed::<Bid>::open(payload, signer).map(drop),
-        Kind::Dispatch => Signed::<Dispatch>::open(payload, signer).map(drop),
-        Kind::Commit => Signed::<Commit>::open(payload, signer).map(drop),
-        Kind::Verify => Signed::<Verify>::open(payload, signer).map(drop),
-        Kind::Settle => Signed::<Settle>::open(payload, signer).map(drop),
+        Kind::Offer => Signed::<Offer>::open(payload, Version::V2, signer).map(drop),
+        Kind::Bid => Signed::<Bid>::open(payload, Version::V2, signer).map(drop),
+        Kind::Dispatch => Signed::<Dispatch>::open(payload, Version::V2, signer).map(drop),
+        Kind::Commit => Signed::<Commit>::open(payload, Version::V2, signer).map(drop),
+        Kind::Verify => Signed::<Verify>::open(payload, Version::V2, signer).map(drop),
+        Kind::Settle => Signed::<Settle>::open(payload, Version::V2, signer).map(drop),
         Kind::Progress => Progress::decode(payload).map(drop),
         Kind::Fetch => Fetch::decode(payload).map(drop),
-        Kind::Challenge => Signed::<Challenge>::open(payload, signer).map(drop),
-        Kind::Response => Signed::<Response>::open(payload, signer).map(drop),
+        Kind::Challenge => Signed::<Challenge>::open(payload, Version::V2, signer).map(drop),
+        Kind::Response => Signed::<Response>::open(payload, Version::V2, signer).map(drop),
     }
 }
 
@@ -115,11 +118,11 @@ fn every_flipped_byte_of_a_signed_message_is_refused() {
 
 #[test]
 fn a_signature_for_one_kind_is_none_for_another() {
-    let verify = Signed::sign(&identity(), Verify { offer: job(), root: hash(2), offset: 0 });
-    let wrong = Signed::<Settle>::open(&verify.to_payload(), identity().node_id());
+    let verify = Signed::sign(&identity(), Version::V2, Verify { offer: job(), root: hash(2), offset: 0 });
+    let wrong = Signed::<Settle>::open(&verify.to_payload(), Version::V2, identity().node_id());
     assert_eq!(wrong.unwrap_err(), DecodeError::BadSignature(Kind::Settle));
     let stranger = Identity::from_seed([1; 32]).node_id();
-    let wrong = Signed::<Verify>::open(&verify.to_payload(), stranger).unwrap_err();
+    let wrong = Signed::<Verify>::open(&verify.to_payload(), Version::V2, stranger).unwrap_err();
     assert_eq!(wrong.reset_code(), ResetCode::WrongPeer);
 }
 
@@ -187,8 +190,8 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn round_trip<T: Body + Clone + PartialEq + std::fmt::Debug>(message: T) {
-    let signed = Signed::sign(&identity(), message.clone());
-    let back = Signed::<T>::open(&signed.to_payload(), identity().node_id()).unwrap();
+    let signed = Signed::sign(&identity(), Version::V2, message.clone());
+    let back = Signed::<T>::open(&signed.to_payload(), Version::V2, identity().node_id()).unwrap();
     assert_eq!(back.message(), &message);
     assert_eq!(back, signed);
 }
@@ -199,7 +202,7 @@ proptest! {
         nonce in any::<[u8; 32]>(), bytes in any::<u64>(), h in any_hash(), sql in ".{0,300}", outcome in any_outcome(),
         time_us in any::<i64>(), price in any::<u64>(), detail in ".{0,100}", done in any::<u32>(),
     ) {
-        round_trip(Offer { nonce, query: h, inputs: InputsSummary { count: done, bytes }, ..offer() });
+        round_trip(Offer { nonce, task: h, inputs: InputsSummary { count: done, bytes }, ..offer() });
         round_trip(bid(Ok(Accept { eta_ms: bytes, price, free_memory: bytes, free_jobs: done })));
         round_trip(bid(Err(Decline { reason: DeclineReason::Busy, detail })));
         let key = SealingKey::generate().unwrap();
@@ -208,9 +211,9 @@ proptest! {
         round_trip(sealed.clone());
         prop_assert_eq!(key.open(&sealed, Some(h)).unwrap(), task);
         prop_assert_eq!(outcome.digest(), outcome.clone().digest());
-        round_trip(Commit { offer: job(), outcome });
+        round_trip(Commit { offer: job(), task: hash(5), price: 3, outcome });
         round_trip(Verify { offer: job(), root: h, offset: bytes });
-        round_trip(Settle { offer: job(), worker: NodeId::from_bytes(nonce), verdict: Verdict::Agreed, digest: h });
+        round_trip(Settle { offer: job(), task: hash(5), price: 3, worker: NodeId::from_bytes(nonce), verdict: Verdict::Agreed, digest: h });
         let progress = Progress { stage: Stage::Preparing, done, bytes_read: bytes };
         prop_assert_eq!(Progress::decode(&progress.to_payload()).unwrap(), progress);
         let fetch = Fetch { offer: job(), index: done, start: bytes, end: price };
