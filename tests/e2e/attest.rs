@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use eider_attest::{Binding, Code, Envelope, EvidenceKind, Tier};
 use eider_net::Endpoint;
-use eider_node::{Attester, Candidate, JobRecord, Notice, PeerRecord, Requester, Requirement, Sink, audit};
-use eider_protocol::{Accept, Bid, Identity, Offer, OfferId, Signed};
+use eider_node::{Attester, Candidate, JobRecord, Notice, PeerRecord, Requester, Requirement, audit};
+use eider_protocol::{Accept, Bid, Identity, Kind, Offer, OfferId, Signed, Version};
 use eider_tests::{Behaviour::Honest, Grid, Job, Machine, eider, engine_cache, request_of};
 use serde_bytes::ByteBuf;
 
@@ -40,10 +40,10 @@ async fn a_worker_proves_l1_with_its_tpm_and_a_changed_register_is_found() {
         assert_eq!((a.claimed, a.tier, a.reasons.len()), (Tier::L1, Tier::L1, 0));
         a
     };
-    assert!(!proven(&ran.record).reused && ran.record.first(eider_node::What::Challenge).is_some());
+    assert!(!proven(&ran.record).reused && ran.record.first(|w| *w == eider_node::What::Challenge).is_some());
     // The TPM has shown its keys; each job has new evidence unless the policy lets it be used again.
     let again = grid.run(&fresh).await.unwrap().record;
-    assert!(again.first(eider_node::What::Challenge).is_none());
+    assert!(again.first(|w| *w == eider_node::What::Challenge).is_none());
     assert_ne!(proven(&again).envelope, proven(&ran.record).envelope);
     let lasting = job(&machine.policy("reuse = \"10m\""));
     let first = proven(&grid.run(&lasting).await.unwrap().record);
@@ -59,10 +59,10 @@ async fn a_worker_proves_l1_with_its_tpm_and_a_changed_register_is_found() {
 
     machine.tpm().tpm().unwrap().extend(16, &[1; 32]).unwrap();
     let changed = grid.run(&fresh).await.unwrap();
-    assert_eq!(changed.record.end, "no-candidates");
+    assert_eq!(changed.record.end.word(), "no-candidates");
     let peer = &changed.record.peers[0];
     assert_eq!((codes(peer), peer.at_fault), (vec![Code::PcrMismatch], false));
-    assert!(peer.fate.starts_with("unfit: L0, policy lab wants L1; pcr-mismatch: "), "{}", peer.fate);
+    assert!(peer.fate.to_string().starts_with("unfit: L0, policy lab wants L1; pcr-mismatch: "), "{}", peer.fate);
     assert!(changed.bytes.is_empty());
     // Whoever asks for nothing is served all the same.
     assert_eq!(grid.run(&Job::new("SELECT 1").of(1, 1)).await.unwrap().csv().unwrap(), "1\n");
@@ -81,7 +81,7 @@ async fn a_worker_without_evidence_is_unfit_and_so_is_one_with_evidence_for_deve
     };
     let internal = Job { attest: Some(policy("internal.toml")), ..Job::new("SELECT 1").of(1, 1) };
     let refused = grid.run(&internal).await.unwrap().record;
-    assert_eq!(refused.end, "no-candidates");
+    assert_eq!(refused.end.word(), "no-candidates");
     let by = |record: &JobRecord, i: usize| {
         let node = grid.candidates()[i].node;
         record.peers.iter().find(|p| p.node == node).unwrap().clone()
@@ -94,7 +94,7 @@ async fn a_worker_without_evidence_is_unfit_and_so_is_one_with_evidence_for_deve
     assert_eq!(codes(&by(&ran.record, 1)), [Code::EvidenceAbsent]);
     // Sensitive data is for L2 alone, which nobody here proves.
     let sensitive = Job { attest: Some(policy("sensitive.toml")), ..trying };
-    assert_eq!(grid.run(&sensitive).await.unwrap().record.end, "no-candidates");
+    assert_eq!(grid.run(&sensitive).await.unwrap().record.end.word(), "no-candidates");
 }
 
 /// What a bidder makes of an Offer: the bytes of its evidence, and the sealing key that its Bid names.
@@ -108,24 +108,29 @@ async fn ask(requester: &Requester, bidder: &Identity, policy: &str, lie: Arc<Li
     let served = tokio::spawn(async move {
         let connection = Endpoint::finish(serving.accept().await.unwrap()).await.unwrap();
         let mut stream = connection.accept().await.unwrap();
-        let offer = stream.receiver.expect().await.unwrap().open::<Offer>(connection.node()).unwrap();
-        let id = OfferId::from_bytes(*offer.body_hash().as_bytes());
+        let offer = stream
+            .receiver
+            .expect_of(Kind::ALL)
+            .await
+            .unwrap()
+            .open::<Offer>(Version::LATEST, connection.node())
+            .unwrap();
+        let id = OfferId::from_bytes(*offer.content_hash().as_bytes());
         let message = offer.message().clone();
         let (evidence, sealing) = tokio::task::spawn_blocking(move || lie(&message, id)).await.unwrap();
         let accept = Accept { eta_ms: 0, price: 0, free_memory: 4 << 30, free_jobs: 1 };
         let bid = Bid { offer: id, answer: Ok(accept), sealing, evidence: Some(ByteBuf::from(evidence)) };
-        stream.sender.send(&Signed::sign(&signer, bid)).await.unwrap();
+        stream.sender.send(&Signed::sign(&signer, Version::LATEST, bid)).await.unwrap();
         // Until the requester has made up its mind.
-        let _ = stream.receiver.frame().await;
+        let _ = stream.receiver.frame_of(Kind::ALL).await;
     });
     let candidates = vec![Candidate { address, node: Some(bidder.node_id()) }];
     let request = request_of(&job(policy), candidates).unwrap();
     let (notices, _) = tokio::sync::watch::channel(Notice::default());
-    let sink: Box<dyn Sink> = Box::new(std::io::sink());
     let cancel = tokio_util::sync::CancellationToken::new();
-    let record = requester.request(request, Arc::new(Mutex::new(sink)), notices, cancel).await.unwrap();
+    let record = requester.request(request, Box::new(eider_node::Discard), notices, cancel).await.unwrap();
     served.abort();
-    assert_eq!(record.end, "no-candidates");
+    assert_eq!(record.end.word(), "no-candidates");
     record.peers[0].clone()
 }
 
@@ -167,7 +172,7 @@ async fn each_lie_about_hardware_has_its_reason() {
     let Some(machine) = Machine::start() else { return };
     let (tpm, policy) = (machine.attester(), machine.policy(""));
     let (me, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-    let requester = Requester::new(Identity::generate().unwrap());
+    let requester = Requester::new(Identity::generate().unwrap(), std::env::temp_dir());
     const KEY: [u8; 32] = [5; 32];
     let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
     let keep = kept.clone();
@@ -232,7 +237,7 @@ async fn each_lie_about_hardware_has_its_reason() {
             continue;
         }
         assert_eq!(codes(&peer), [code], "case {n}: {}", peer.fate);
-        assert!(peer.fate.contains(code.word()) && !peer.at_fault, "case {n}: {}", peer.fate);
+        assert!(peer.fate.to_string().contains(code.word()) && !peer.at_fault, "case {n}: {}", peer.fate);
         assert_eq!(peer.appraisal.as_ref().unwrap().tier, Tier::L0);
     }
 }

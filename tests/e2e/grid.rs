@@ -7,7 +7,7 @@ use std::time::Duration;
 use eider_net::Endpoint;
 use eider_node::Candidate;
 use eider_protocol::{
-    Bid, Body, DataClass, DeclineReason, Hash, Identity, Kind, Offer, Outcome, ResetCode, Signed, encode_frame,
+    Bid, Body, DataClass, DeclineReason, Hash, Identity, Kind, Offer, Outcome, ResetCode, Signed, Version, encode_frame,
 };
 use eider_sandbox::Variant;
 use eider_tests::Behaviour::{Honest, Slow, Stall, WrongBytes, WrongCommit};
@@ -31,7 +31,7 @@ async fn workers_agree_to_the_bit_on_whatever_could_differ() {
         "SELECT 'NaN'::DOUBLE, -('NaN'::DOUBLE), 0.0/0.0, approx_quantile(random(), 0.3) FROM range(10000)",
     ] {
         let ran = grid.run(&Job::new(sql).of(3, 3)).await.unwrap();
-        assert_eq!((ran.record.end.as_str(), ran.record.agreed.len()), ("verified", 3), "{sql}: {}", ran.record.reason);
+        assert_eq!((ran.record.end.word(), ran.record.agreed.len()), ("verified", 3), "{sql}: {}", ran.record.reason);
     }
     let random = |seed: u8| Job { seed: [seed; 32], ..Job::new("SELECT random(), uuid() FROM range(3)") };
     let (one, same, other) = (
@@ -48,7 +48,7 @@ async fn lies_and_stalls_neither_change_nor_delay_an_answer() {
     let grid = Grid::start(&[WrongCommit, Honest, Stall, Honest, Honest], &[]).unwrap();
     for _ in 0..3 {
         let ran = grid.run(&Job::new("SELECT sum(i) FROM range(1000) t(i)").of(4, 3)).await.unwrap();
-        assert_eq!(ran.record.end, "verified", "{}", ran.record.reason);
+        assert_eq!(ran.record.end.word(), "verified", "{}", ran.record.reason);
         assert_eq!(ran.csv().unwrap(), "499500\n");
         let liar = ran.fate(&grid, 0);
         assert!(!liar.contains("agreed") && !liar.contains("delivered"), "{liar}");
@@ -59,10 +59,10 @@ async fn lies_and_stalls_neither_change_nor_delay_an_answer() {
 async fn the_job_ends_while_the_slowest_honest_worker_still_runs() {
     let grid = Grid::start(&[Honest, Slow, Honest], &[]).unwrap();
     let ran = grid.run(&Job::new("SELECT 1").of(3, 2)).await.unwrap();
-    assert_eq!(ran.record.end, "verified");
+    assert_eq!(ran.record.end.word(), "verified");
     let slow = ran.record.peers.iter().find(|p| p.node == grid.candidates()[1].node).unwrap();
     assert!(slow.commit.is_none(), "it had committed: {}", slow.fate);
-    assert_eq!(slow.fate, "reset: quorum was reached without this worker");
+    assert_eq!(slow.fate.to_string(), "reset: quorum was reached without this worker");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn false_bytes_are_caught_and_delivered_again_by_another() {
     let grid = Grid::start(&[WrongBytes, Slow, Slow], &[]).unwrap();
     let sql = "SELECT i, i::VARCHAR || ' and some text' FROM range(300000) t(i)";
     let ran = grid.run(&Job::new(sql).of(3, 2)).await.unwrap();
-    assert_eq!(ran.record.end, "verified", "{}", ran.record.reason);
+    assert_eq!(ran.record.end.word(), "verified", "{}", ran.record.reason);
     assert_eq!(ran.fate(&grid, 0), "caught: its bytes do not match the committed root");
     let Some(Outcome::Completed { root, length, .. }) = ran.record.outcome else { panic!() };
     assert_eq!(ran.bytes.len() as u64, length);
@@ -84,12 +84,12 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
     let request = |grid: &Grid, sql: &str| {
         let mut job = Job::new(sql).of(3, 3);
         job.plan.stall_ms = 5000;
-        let requester = eider_node::Requester::new(Identity::generate().unwrap());
+        let requester = eider_node::Requester::new(Identity::generate().unwrap(), std::env::temp_dir());
         let request = request_of(&job, grid.candidates()).unwrap();
-        let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
         let (notices, watched) = tokio::sync::watch::channel(eider_node::Notice::default());
-        let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
-        let run = tokio::spawn(async move { requester.request(request, sink, notices, Default::default()).await });
+        let run = tokio::spawn(async move {
+            requester.request(request, Box::new(eider_node::Discard), notices, Default::default()).await
+        });
         (run, watched)
     };
     let (run, mut watched) = request(&grid, LONG);
@@ -98,9 +98,9 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
     grid.kill(1);
     let record = run.await.unwrap().unwrap();
     // Three must agree and two of four are dead.
-    assert_eq!(record.end, "no-quorum", "{}", record.reason);
+    assert_eq!(record.end.word(), "no-quorum", "{}", record.reason);
     assert!(
-        record.peers.iter().any(|p| p.fate.contains("no progress") || p.fate.contains("lost")),
+        record.peers.iter().any(|p| p.fate.to_string().contains("no progress") || p.fate.to_string().contains("lost")),
         "{:?}",
         record.peers
     );
@@ -112,14 +112,14 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
     // Of the four that live, three run the job: one of these two does.
     grid.kill(2);
     let record = run.await.unwrap().unwrap();
-    assert_eq!(record.end, "verified", "{}", record.reason);
+    assert_eq!(record.end.word(), "verified", "{}", record.reason);
 
     for i in 3..6 {
         grid.kill(i);
     }
     let (run, _) = request(&grid, SHORT);
     let record = run.await.unwrap().unwrap();
-    assert_eq!(record.end, "no-candidates", "{}", record.reason);
+    assert_eq!(record.end.word(), "no-candidates", "{}", record.reason);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +165,7 @@ async fn bad_inputs_are_named_before_any_wrong_row() {
     std::fs::write(at("broken.parquet"), b"PAR1 this is no parquet file at all PAR1").unwrap();
     let job = Job::new("SELECT * FROM broken").input("broken", &at("broken.parquet"));
     let ran = grid.run(&job).await.unwrap();
-    assert_eq!(ran.record.end, "job-failed");
+    assert_eq!(ran.record.end.word(), "job-failed");
     assert!(
         ran.record.reason.contains("an input is at fault") && ran.record.reason.contains("broken.parquet"),
         "{}",
@@ -179,11 +179,9 @@ async fn bad_inputs_are_named_before_any_wrong_row() {
     let request = request_of(&job, grid.candidates()).unwrap();
     std::fs::write(at("moving.csv"), format!("x\n{}", rows.replace('1', "2"))).unwrap();
     let (notices, _) = tokio::sync::watch::channel(Default::default());
-    let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
-    let requester = eider_node::Requester::new(Identity::generate().unwrap());
-    let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
-    let record = requester.request(request, sink, notices, Default::default()).await.unwrap();
-    assert_eq!(record.end, "input-failed", "{}", record.reason);
+    let requester = eider_node::Requester::new(Identity::generate().unwrap(), std::env::temp_dir());
+    let record = requester.request(request, Box::new(eider_node::Discard), notices, Default::default()).await.unwrap();
+    assert_eq!(record.end.word(), "input-failed", "{}", record.reason);
     assert!(record.reason.contains("moving.csv") && record.peers.iter().all(|p| !p.at_fault), "{}", record.reason);
 }
 
@@ -191,18 +189,18 @@ async fn bad_inputs_are_named_before_any_wrong_row() {
 async fn what_does_not_fit_is_declined_with_its_reason() {
     let grid = Grid::start(&[Honest, Honest], &["--memory", "1GiB"]).unwrap();
     let ran = grid.run(&Job::new("SELECT 1").of(2, 2)).await.unwrap();
-    assert_eq!(ran.record.end, "exceeds-capacity", "{}", ran.record.reason);
-    assert!(ran.record.peers[0].fate.contains("memory"), "{}", ran.record.peers[0].fate);
+    assert_eq!(ran.record.end.word(), "exceeds-capacity", "{}", ran.record.reason);
+    assert!(ran.record.peers[0].fate.to_string().contains("memory"), "{}", ran.record.peers[0].fate);
     let ran = grid.run(&Job { variant: Variant::Metered, ..Job::new("SELECT 1").of(2, 2) }).await.unwrap();
-    assert_eq!(ran.record.end, "no-candidates");
-    assert!(ran.record.peers[0].fate.contains("p1-metered"), "{}", ran.record.peers[0].fate);
+    assert_eq!(ran.record.end.word(), "no-candidates");
+    assert!(ran.record.peers[0].fate.to_string().contains("p1-metered"), "{}", ran.record.peers[0].fate);
     let nobody: Candidate = "127.0.0.1:9".parse().unwrap();
     let mut job = Job::new("SELECT 1").of(1, 1);
     job.plan.bid_timeout_ms = 500;
-    let record = grid.run_into(&job, vec![nobody], Box::new(std::io::sink())).await.unwrap();
-    assert_eq!(record.end, "no-candidates");
+    let record = grid.run_into(&job, vec![nobody], Box::new(eider_node::Discard)).await.unwrap();
+    assert_eq!(record.end.word(), "no-candidates");
     assert!(
-        record.peers[0].address == "127.0.0.1:9" && record.peers[0].fate.contains("unreachable"),
+        record.peers[0].address == "127.0.0.1:9" && record.peers[0].fate.to_string().contains("unreachable"),
         "{:?}",
         record.peers
     );
@@ -211,15 +209,19 @@ async fn what_does_not_fit_is_declined_with_its_reason() {
 fn offer(identity: &Identity, requester: &Identity) -> Signed<Offer> {
     let mut offer = request_offer();
     offer.requester = requester.node_id();
-    Signed::sign(identity, offer)
+    Signed::sign(identity, Version::LATEST, offer)
 }
 
 fn request_offer() -> Offer {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let request = request_of(&Job::new("SELECT 1"), vec![]).unwrap();
     Offer {
         attest: None,
         requester: Identity::from_seed([0; 32]).node_id(),
-        query: eider_protocol::query_hash("SELECT 1"),
+        task: Hash::from_bytes([5; 32]),
+        draw: Hash::from_bytes([6; 32]),
+        issued_at: i64::try_from(now.as_secs()).unwrap(),
+        valid_s: 60,
         class: DataClass::Public,
         engine: request.engine,
         profile: Variant::Plain.profile().into(),
@@ -258,7 +260,7 @@ async fn broken_frames_reset_their_stream_and_nothing_else() {
         let mut stream = connection.open().await.unwrap();
         stream.sender.bytes(bytes.into()).await.unwrap();
         stream.sender.finish();
-        let answer = tokio::time::timeout(Duration::from_secs(10), stream.receiver.frame()).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), stream.receiver.frame_of(Kind::ALL)).await.unwrap();
         match answer {
             Err(eider_net::StreamError::Reset(got)) => assert_eq!(got, code, "{what}"),
             other => panic!("{what}: {other:?}"),
@@ -269,11 +271,12 @@ async fn broken_frames_reset_their_stream_and_nothing_else() {
     wrong_engine.requester = me.node_id();
     wrong_engine.engine = Hash::from_bytes([3; 32]);
     let mut stream = connection.open().await.unwrap();
-    stream.sender.send(&Signed::sign(&me, wrong_engine)).await.unwrap();
-    let bid = stream.receiver.expect().await.unwrap().open::<Bid>(connection.node()).unwrap();
+    stream.sender.send(&Signed::sign(&me, Version::LATEST, wrong_engine)).await.unwrap();
+    let bid =
+        stream.receiver.expect_of(Kind::ALL).await.unwrap().open::<Bid>(Version::LATEST, connection.node()).unwrap();
     assert_eq!(bid.message().answer.as_ref().unwrap_err().reason, DeclineReason::Engine);
     assert_eq!(Bid::KIND, Kind::Bid);
-    assert_eq!(grid.run(&Job::new("SELECT 1").of(3, 3)).await.unwrap().record.end, "verified");
+    assert_eq!(grid.run(&Job::new("SELECT 1").of(3, 3)).await.unwrap().record.end.word(), "verified");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,10 +286,10 @@ async fn no_cell_outlives_its_worker_however_that_ends() {
     job.plan.stall_ms = 5000;
     let request = request_of(&job, grid.candidates()).unwrap();
     let (notices, mut watched) = tokio::sync::watch::channel(eider_node::Notice::default());
-    let requester = eider_node::Requester::new(Identity::generate().unwrap());
-    let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
-    let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
-    let run = tokio::spawn(async move { requester.request(request, sink, notices, Default::default()).await });
+    let requester = eider_node::Requester::new(Identity::generate().unwrap(), std::env::temp_dir());
+    let run = tokio::spawn(async move {
+        requester.request(request, Box::new(eider_node::Discard), notices, Default::default()).await
+    });
     watched.wait_for(|n| n.running == 2).await.unwrap();
     let cells: Vec<u32> = [grid.pid(0), grid.pid(1)].into_iter().flat_map(process::descendants).collect();
     assert!(cells.len() >= 2, "{cells:?}");
@@ -299,5 +302,5 @@ async fn no_cell_outlives_its_worker_however_that_ends() {
     })
     .await;
     let record = run.await.unwrap().unwrap();
-    assert_eq!(record.end, "no-quorum", "{}", record.reason);
+    assert_eq!(record.end.word(), "no-quorum", "{}", record.reason);
 }

@@ -44,7 +44,7 @@ async fn bad_sql_gets_the_message_of_duckdb_with_its_position() {
         let Some(Outcome::Failed { kind, message }) = &ran.record.outcome else {
             panic!("{sql}: {}", ran.record.reason)
         };
-        assert_eq!((*kind, ran.record.end.as_str()), (FailureKind::Query, "job-failed"), "{sql}: {message}");
+        assert_eq!((*kind, ran.record.end.word()), (FailureKind::Query, "job-failed"), "{sql}: {message}");
         assert!(message.contains(says), "{sql}: {message}");
         assert!(ran.record.peers.iter().all(|p| !p.at_fault));
     }
@@ -60,7 +60,7 @@ async fn resource_bombs_end_by_agreement_and_the_next_job_is_unharmed() {
     let mut endless = Job::new("SELECT count(*) FROM range(1000000000000) a, range(1000000) b");
     endless.plan.deadline_ms = 1500;
     let ran = grid.run(&endless).await.unwrap();
-    assert!(["deadline-passed", "no-quorum"].contains(&ran.record.end.as_str()), "{}", ran.record.reason);
+    assert!(["deadline-passed", "no-quorum"].contains(&ran.record.end.word()), "{}", ran.record.reason);
     assert_eq!(grid.run(&Job::new("SELECT 1").of(3, 3)).await.unwrap().csv().unwrap(), "1\n");
 }
 

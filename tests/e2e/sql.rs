@@ -186,7 +186,7 @@ impl Statement {
                 }
             }
             (Ends::Deadline, None) => {
-                if !["deadline-passed", "no-quorum"].contains(&record.end.as_str()) {
+                if !["deadline-passed", "no-quorum"].contains(&record.end.word()) {
                     return other();
                 }
                 if took > Duration::from_millis(self.deadline_ms) + ENDS_WITHIN {
@@ -278,7 +278,7 @@ async fn each_hostile_statement_ends_as_it_should_and_the_next_job_is_unharmed()
             wrong.push(format!("{name}: {e}"));
         }
         let next = grid.run(&Job::new("SELECT 42").of(WORKERS, WORKERS)).await.unwrap();
-        assert_eq!(next.record.end, "verified", "the job after {name}: {}", next.record.reason);
+        assert_eq!(next.record.end.word(), "verified", "the job after {name}: {}", next.record.reason);
         assert_eq!(next.csv().unwrap(), "42\n", "the job after {name}");
     }
     slowest.sort();

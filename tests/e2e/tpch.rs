@@ -21,7 +21,7 @@ async fn all_queries_equal_native_and_agree_on_root_and_fuel() {
         let ran = grid.run(&job).await.unwrap();
         // A digest covers root, length, rows and metering: three that agree agree on the fuel too.
         assert_eq!(
-            (ran.record.end.as_str(), ran.record.agreed.len()),
+            (ran.record.end.word(), ran.record.agreed.len()),
             ("verified", 3),
             "query {n}: {}",
             ran.record.reason

@@ -1,15 +1,14 @@
 //! Worker processes on loopback, honest and not, and jobs on them.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use eider_core::Plan;
 use eider_node::{
-    Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, Notice, Requester, Requirement, Sink,
+    Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, MemorySink, Notice, Requester, Requirement, Sink,
 };
 use eider_protocol::{DataClass, Identity, Limits};
 use eider_sandbox::Variant;
@@ -46,6 +45,13 @@ pub fn eider() -> PathBuf {
 /// Compiled engines are shared by all tests, for compiling takes a minute.
 pub fn engine_cache() -> PathBuf {
     std::env::var_os("EIDER_CACHE").map_or_else(|| target_dir().join("eider-cache"), PathBuf::from)
+}
+
+/// A program that is killed when the thread that starts it ends, also by a SIGKILL of this process.
+fn tied_to_us(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
 }
 
 /// Workers that live as long as this does.
@@ -103,7 +109,7 @@ impl Ran {
     /// The fate of worker `i` of the grid that ran the job.
     pub fn fate(&self, grid: &Grid, i: usize) -> String {
         let node = grid.workers[i].1.node;
-        self.record.peers.iter().find(|p| p.node == node).map_or_else(String::new, |p| p.fate.clone())
+        self.record.peers.iter().find(|p| p.node == node).map_or_else(String::new, |p| p.fate.to_string())
     }
 }
 
@@ -124,7 +130,7 @@ impl Job {
     /// With other k and quorum.
     #[must_use]
     pub fn of(mut self, k: usize, quorum: usize) -> Self {
-        (self.plan.k, self.plan.quorum) = (k, quorum);
+        self.plan = Plan { stall_ms: self.plan.stall_ms, ..Plan::new(k, quorum, self.plan.deadline_ms) };
         self
     }
     /// With an input.
@@ -145,7 +151,7 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(JobRequest {
         sql: job.sql.clone(),
-        inputs: Inputs::pin(&args, |_, _| {})?,
+        inputs: Inputs::pin(&args, &std::env::temp_dir(), |_, _, _| {})?,
         candidates,
         plan: job.plan,
         engine: EngineBinary::built_in()?.hash,
@@ -163,20 +169,6 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
     })
 }
 
-/// Output into memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().map_err(|_| io::ErrorKind::Other)?.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Grid {
     /// Starts one worker for each behaviour. `extra` goes to each one's command line.
     ///
@@ -185,7 +177,7 @@ impl Grid {
     pub fn start(behaviours: &[Behaviour], extra: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let identity = Identity::generate().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let mut grid = Self { dir, workers: vec![], requester: Requester::new(identity) };
+        let mut grid = Self { dir, workers: vec![], requester: Requester::new(identity, std::env::temp_dir()) };
         for behaviour in behaviours {
             grid.add(*behaviour, extra)?;
         }
@@ -227,12 +219,12 @@ impl Grid {
         std::fs::create_dir_all(self.temp())?;
         let mut command = match behaviour {
             Behaviour::Honest => {
-                let mut c = Command::new(eider());
+                let mut c = tied_to_us(&eider());
                 c.args(["worker", "--listen", "127.0.0.1:0"]);
                 c
             }
             other => {
-                let mut c = Command::new(target_dir().join("eider-test-worker"));
+                let mut c = tied_to_us(&target_dir().join("eider-test-worker"));
                 let name = clap::ValueEnum::to_possible_value(&other).context("a name")?.get_name().to_string();
                 c.args([name.as_str(), "--eider"]).arg(eider());
                 c
@@ -283,10 +275,9 @@ impl Grid {
     /// # Errors
     /// Inputs that cannot be pinned, or an output that fails.
     pub async fn run(&self, job: &Job) -> Result<Ran> {
-        let memory = Memory::default();
+        let memory = MemorySink::default();
         let record = self.run_into(job, self.candidates(), Box::new(memory.clone())).await?;
-        let bytes = std::mem::take(&mut *memory.0.lock().map_err(|_| anyhow::anyhow!("poisoned"))?);
-        Ok(Ran { record, bytes })
+        Ok(Ran { record, bytes: memory.take() })
     }
 
     /// Runs a job on these candidates, with its result into `sink`.
@@ -296,7 +287,7 @@ impl Grid {
     pub async fn run_into(&self, job: &Job, candidates: Vec<Candidate>, sink: Box<dyn Sink>) -> Result<JobRecord> {
         let request = request_of(job, candidates)?;
         let (notices, _) = watch::channel(Notice::default());
-        Ok(self.requester.request(request, Arc::new(Mutex::new(sink)), notices, CancellationToken::new()).await?)
+        Ok(self.requester.request(request, sink, notices, CancellationToken::new()).await?)
     }
 }
 

@@ -6,6 +6,7 @@ mod grid;
 mod machine;
 pub mod process;
 pub mod programs;
+pub mod strangers;
 pub mod tpch;
 
 pub use broker::NoBroker;

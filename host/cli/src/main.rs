@@ -7,11 +7,11 @@ mod engine;
 mod grid;
 mod job;
 mod key;
-mod output;
 mod policy;
 mod query;
 mod run;
 mod setup;
+mod words;
 mod worker;
 
 use std::process::ExitCode;
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(e: &anyhow::Error) -> ExitCode {
-    eprintln!("eider: {e:#}");
+    eprintln!("eider: {}", words::message(format_args!("{e:#}")));
     ExitCode::from(2)
 }
 

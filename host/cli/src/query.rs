@@ -3,19 +3,20 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::ValueEnum;
-use eider_core::{Plan, Preference};
-use eider_node::{Candidate, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
+use eider_core::Plan;
+use eider_node::{Candidate, JobEnd, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
 use eider_protocol::{DataClass, Outcome};
+use eider_results::Output;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::job::JobArgs;
-use crate::output::{Output, SharedOutput};
+use crate::words::{self, message, word};
 use crate::{audit, policy, setup};
 
 /// Largest peers file, bytes.
@@ -43,9 +44,10 @@ pub(crate) struct QueryArgs {
     /// What workers must prove of their hardware: a policy file; the shipped policy of the class unless said.
     #[arg(long, value_name = "POLICY")]
     attest: Option<PathBuf>,
-    /// Which bids are taken first.
-    #[arg(long, value_enum, default_value = "fast")]
-    prefer: Prefer,
+    /// How many executions the job may cause in all, those of workers that fail, lie or stall included; k and a quorum unless
+    /// said.
+    #[arg(long, value_name = "N")]
+    executions: Option<usize>,
     /// Most that a worker may ask, in micro-credits.
     #[arg(long, default_value_t = 0)]
     max_price: u64,
@@ -64,12 +66,6 @@ enum Class {
     Sensitive,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Prefer {
-    Fast,
-    Cheap,
-}
-
 pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     let sql = args.job.sql()?;
     let candidates = candidates(&args)?;
@@ -82,22 +78,18 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     if requirement.policy.development {
         eprintln!("DEVELOPMENT POLICY {}: evidence made by software counts", requirement.policy.name);
     }
+    let deadline_ms = u64::try_from(args.job.deadline.as_millis())?;
+    let usual = Plan::new(args.k, args.quorum.unwrap_or(args.k / 2 + 1), deadline_ms);
     let plan = Plan {
-        k: args.k,
-        quorum: args.quorum.unwrap_or(args.k / 2 + 1),
-        prefer: match args.prefer {
-            Prefer::Fast => Preference::Fast,
-            Prefer::Cheap => Preference::Cheap,
-        },
         max_price: args.max_price,
+        executions: args.executions.unwrap_or(usual.executions),
         stall_ms: u64::try_from(args.stall.as_millis())?,
-        deadline_ms: u64::try_from(args.job.deadline.as_millis())?,
-        ..Plan::default()
+        ..usual
     };
     plan.check()?;
     let inputs = args.job.pin().await?;
     let stop = setup::stop_signal()?;
-    let output = Arc::new(Mutex::new(Output::open(args.job.format, args.job.output.as_deref())?));
+    let output = args.job.output()?;
     let request = JobRequest {
         sql,
         inputs,
@@ -113,36 +105,41 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     };
     let paths = Paths::from_env()?;
     let mut store = audit::store(&paths)?;
-    let requester = Requester::new(setup::identity(&paths.key())?).with_memory(store.memory()?);
-    let sink: Box<dyn Sink> = Box::new(SharedOutput(output.clone()));
+    let requester = Requester::new(setup::identity(&paths.key())?, std::env::temp_dir()).with_memory(store.memory()?);
+    let sink: Box<dyn Sink> = Box::new(output.sink());
     let (notices, watched) = watch::channel(Notice::default());
     let bar = tokio::spawn(show_progress(watched, plan.quorum));
-    let record = requester.request(request, Arc::new(Mutex::new(sink)), notices, stop).await;
+    let record = requester.request(request, sink, notices, stop.clone()).await;
     let _ = bar.await;
     let code = match record {
         Ok(record) => {
-            if record.end == "verified" {
-                finish(&output)?;
-            }
-            store.keep(&record, Some(&requirement), requester.memory())?;
-            report(&record, args.explain.as_deref())?
+            let finished = if record.end == JobEnd::Verified { finish(output, &stop).await } else { Ok(true) };
+            store.keep(&record, Some(&requirement), &requester.take_learned())?;
+            if finished? { report(&record, args.explain.as_deref())? } else { ExitCode::from(130) }
         }
         // Whoever read our output has enough.
         Err(RequestError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(RequestError::Output(e)) if e.kind() == io::ErrorKind::Interrupted => {
+            eprintln!("eider: cancelled");
+            ExitCode::from(130)
+        }
         Err(e) => return Err(e.into()),
     };
     requester.close().await;
     Ok(code)
 }
 
-/// Ends the output; a reader that is gone is none of our business.
-pub(crate) fn finish(output: &Mutex<Output>) -> Result<()> {
-    let Ok(mut output) = output.lock() else { bail!("the output broke") };
-    match output.finish() {
-        Err(e) if e.root_cause().downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
-            Ok(())
+/// Ends the output, unless the user ends the program first: whether it did. A reader that is gone is none of our business.
+pub(crate) async fn finish(output: Output, stop: &CancellationToken) -> Result<bool> {
+    tokio::select! {
+        finished = output.finish() => match finished {
+            Err(e) if !e.is_broken_pipe() => Err(e.into()),
+            _ => Ok(true),
+        },
+        () = stop.cancelled() => {
+            eprintln!("eider: cancelled");
+            Ok(false)
         }
-        done => done,
     }
 }
 
@@ -197,36 +194,41 @@ fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
     if let Some(path) = explain {
         let json = serde_json::to_string_pretty(record)?;
         if path.as_os_str() == "-" {
-            eprintln!("{json}");
+            eprintln!("{}", words::json(&json));
         } else {
             std::fs::write(path, json).with_context(|| format!("record {}", path.display()))?;
         }
     }
-    let took = record.timeline.last().map_or(0.0, |m| m.ms);
+    let took = record.took_ms();
     for peer in record.peers.iter().filter(|p| p.at_fault) {
-        eprintln!("{} ({}): {}", peer.address, peer.node.map_or_else(|| "unknown".into(), |n| n.short()), peer.fate);
+        eprintln!(
+            "{} ({}): {}",
+            peer.address,
+            peer.node.map_or_else(|| "unknown".into(), |n| n.short()),
+            word(&peer.fate)
+        );
     }
-    Ok(match (record.end.as_str(), &record.outcome) {
-        ("verified", Some(Outcome::Completed { rows, length, .. })) => {
+    Ok(match (record.end, &record.outcome) {
+        (JobEnd::Verified, Some(Outcome::Completed { rows, length, .. })) => {
             let by = record.deliverer.map(|n| n.short()).unwrap_or_default();
             eprintln!("{rows} rows, {}, {took:.0} ms: {}; delivered by {by}", ByteSize(*length), record.reason);
             ExitCode::SUCCESS
         }
-        ("job-failed", Some(Outcome::Failed { .. })) => {
-            eprintln!("eider: {}", record.reason);
+        (JobEnd::JobFailed, _) => {
+            eprintln!("eider: {}", message(&record.reason));
             ExitCode::from(1)
         }
-        ("cancelled", _) => {
+        (JobEnd::Cancelled, _) => {
             eprintln!("eider: cancelled");
             ExitCode::from(130)
         }
         (end, _) => {
-            eprintln!("eider: {end}: {}", record.reason);
+            eprintln!("eider: {end}: {}", message(&record.reason));
             for peer in &record.peers {
                 let node = peer.node.map(|n| format!(" ({})", n.short())).unwrap_or_default();
-                eprintln!("  {}{node}: {}", peer.address, peer.fate);
+                eprintln!("  {}{node}: {}", peer.address, word(&peer.fate));
             }
-            ExitCode::from(if end == "input-failed" { 1 } else { 3 })
+            ExitCode::from(if end == JobEnd::InputFailed { 1 } else { 3 })
         }
     })
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail};
 use clap::{Args, FromArgMatches};
@@ -11,8 +10,7 @@ use eider_protocol::{Outcome, Task};
 use eider_sandbox::{BrokerError, CellError};
 
 use crate::job::JobArgs;
-use crate::output::{Output, SharedOutput};
-use crate::{query, setup};
+use crate::{query, setup, words};
 
 #[derive(clap::Args)]
 pub(crate) struct RunArgs {
@@ -36,10 +34,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     let image = setup::image(&Paths::from_env()?, &engine, args.variant()).await?;
     let runner = setup::runner(vec![image], 1)?;
     let inputs = args.pin().await?;
-    let task = Task { sql, inputs: inputs.entries(), time_us: args.time_us()?, seed: args.seed()? };
+    let task = Task { sql, inputs: inputs.entries(), time_us: args.time_us()?, seed: args.seed()?, salt: [0; 32] };
     let work = Work { task, limits: args.limits()?, engine: engine.hash, variant: args.variant() };
-    let output = Arc::new(Mutex::new(Output::open(args.format, args.output.as_deref())?));
-    let mut sink = SharedOutput(output.clone());
+    let output = args.output()?;
+    let mut sink = output.sink();
     let started = std::time::Instant::now();
     let ran = tokio::select! {
         ran = run_local(&runner, work, &inputs, &mut sink) => ran,
@@ -52,13 +50,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     match ran {
         Ok(report) => match report.outcome {
             Outcome::Completed { rows, length, .. } => {
-                query::finish(&output)?;
+                if !query::finish(output, &stop).await? {
+                    return Ok(ExitCode::from(130));
+                }
                 let took = started.elapsed().as_millis();
                 eprintln!("{rows} rows, {}, {took} ms in the local sandbox", bytesize::ByteSize(length));
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Failed { kind, message } => {
-                eprintln!("eider: {kind}.\n{message}");
+                eprintln!("eider: {kind}.\n{}", words::message(&message));
                 Ok(ExitCode::from(1))
             }
         },

@@ -2,10 +2,11 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use eider_node::{CellRunner, EngineBinary, Paths};
+use eider_node::{CellRunner, EngineBinary, Paths, Uncounted};
 use eider_protocol::Identity;
 use eider_sandbox::{CellCommand, Image, ImageCache, Pool, Variant};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -71,7 +72,11 @@ pub(crate) fn cell_command() -> Result<CellCommand> {
 /// Cells for these images, `ahead` ready at a time.
 pub(crate) fn runner(images: Vec<Image>, ahead: usize) -> Result<CellRunner> {
     let command = cell_command()?;
-    Ok(CellRunner::new(images.into_iter().map(|i| Pool::start(command.clone(), i, ahead)), std::env::temp_dir()))
+    Ok(CellRunner::new(
+        images.into_iter().map(|i| Pool::start(command.clone(), i, ahead)),
+        std::env::temp_dir(),
+        Arc::new(Uncounted),
+    ))
 }
 
 /// This node's identity, made at first use.

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use eider_core::Donation;
-use eider_node::{CellRunner, EngineBinary, Paths, PauseFile, Worker, WorkerPolicy, WorkerSetup, watch_owner};
+use eider_node::{CellRunner, EngineBinary, Paths, PauseFile, Spooled, Worker, WorkerPolicy, WorkerSetup, watch_owner};
 use eider_protocol::DataClass;
 use eider_sandbox::{CONTRACT, CellCommand, CellGroup, Image, Pool, Variant, Wall, Walls, probe_walls};
 
@@ -34,10 +34,13 @@ pub(crate) struct WorkerArgs {
     /// Jobs at a time.
     #[arg(long)]
     jobs: Option<u32>,
+    /// Jobs of one requester at a time.
+    #[arg(long)]
+    per_requester: Option<u32>,
     /// Processor threads: a job runs on one, so no more jobs than this run at a time.
     #[arg(long)]
     threads: Option<u32>,
-    /// Disk for cached inputs.
+    /// Disk for cached inputs and results together.
     #[arg(long)]
     disk: Option<ByteSize>,
     /// Data classes that are served: public, internal, and with proven hardware sensitive.
@@ -95,6 +98,7 @@ impl WorkerArgs {
         policy.listen = self.listen.unwrap_or(policy.listen);
         policy.memory = self.memory.unwrap_or(policy.memory);
         policy.jobs = self.jobs.unwrap_or(policy.jobs);
+        policy.per_requester = self.per_requester.or(policy.per_requester);
         policy.threads = self.threads.or(policy.threads);
         policy.disk = self.disk.unwrap_or(policy.disk);
         policy.classes = self.classes.clone().unwrap_or(policy.classes);
@@ -108,7 +112,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         return control(command);
     }
     let policy = args.policy()?;
-    let donation = policy.donation()?;
+    let mut donation = policy.donation()?;
     let paths = Paths::from_env()?;
     let identity = setup::identity(&paths.key())?;
     let stop = setup::stop_signal()?;
@@ -145,19 +149,32 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
     if images.is_empty() {
         bail!("there is no engine to run");
     }
+    let ahead = ahead(&donation);
+    donation.idle_memory = IDLE_CELL * u64::from(ahead) * images.len() as u64;
+    if donation.idle_memory >= donation.memory {
+        bail!(
+            "`memory` is {}, and cells that wait for jobs of {} images take {} of it: donate more, or fewer jobs or engines",
+            ByteSize(donation.memory),
+            images.len(),
+            ByteSize(donation.idle_memory)
+        );
+    }
     let running = Arc::new(AtomicUsize::new(0));
     let counted = running.clone();
     let closed = watch_owner(policy.presence(), PauseFile::of(&paths.home), move || counted.load(Ordering::Relaxed));
-    let ahead = usize::try_from(ahead(&donation))?;
-    let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead));
+    let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead as usize));
+    let (cache, spool) = (eider_node::folder(&paths.inputs())?, paths.spool());
+    eider_node::folder(&spool)?;
+    let spooled = Spooled::new(donation.disk);
     let setup = WorkerSetup {
         identity,
         listen: policy.listen,
         engines,
         closed: closed.clone(),
         running,
-        cache: paths.home.join("inputs"),
-        runner: Arc::new(CellRunner::new(pools, std::env::temp_dir())),
+        cache,
+        runner: Arc::new(CellRunner::new(pools, spool, spooled.clone())),
+        spooled,
         donation: donation.clone(),
         attester: policy.attest.as_ref().map(eider_node::DeviceConfig::attester).transpose()?,
     };
@@ -185,6 +202,9 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
     worker.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Memory of a cell that waits for a job, bytes: about 17 MB of its own, and some more while it starts.
+const IDLE_CELL: u64 = 24 << 20;
 
 /// Cells that wait for jobs, of each image.
 fn ahead(donation: &Donation) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eider_protocol::{ALPN, Identity, PublicKey};
+use eider_protocol::{Identity, PublicKey, Version};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ClientConfig};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
@@ -24,6 +24,11 @@ pub(crate) fn key_of(spki: &[u8]) -> Option<PublicKey> {
     Some(PublicKey::from_bytes(bytes.try_into().ok()?))
 }
 
+/// Every version that is spoken, the newest first.
+fn alpn() -> Vec<Vec<u8>> {
+    Version::ALL.iter().map(|v| v.alpn().into()).collect()
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -42,7 +47,7 @@ pub(crate) fn server(identity: &Identity) -> Result<ServerConfig, Error> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(AnyEd25519 { provider }))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(identity)?)));
-    config.alpn_protocols = vec![ALPN.into()];
+    config.alpn_protocols = alpn();
     Ok(config)
 }
 
@@ -54,7 +59,7 @@ pub(crate) fn client(identity: &Identity) -> Result<ClientConfig, Error> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyEd25519 { provider }))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(identity)?)));
-    config.alpn_protocols = vec![ALPN.into()];
+    config.alpn_protocols = alpn();
     Ok(config)
 }
 

@@ -10,15 +10,18 @@ mod key;
 mod paths;
 
 pub use eider_inputs::{InputArg, InputCache, InputError, Inputs, PinnedInput};
-pub use eider_requester::{Candidate, JobRequest, Notice, RequestError, Requester};
+pub use eider_requester::{Candidate, JobEvent, JobRequest, Notice, RequestError, Requester};
 pub use eider_runner::{
-    CellRunner, InputReader, LocalReport, Product, Reading, RunError, Runner, Running, Sink, Work, run_local,
+    CellRunner, Discard, Disk, InputReader, Kept, LocalReport, MemorySink, Product, Reading, RunError, Runner, Running,
+    Sink, Uncounted, Work, run_local,
 };
-pub use eider_store::{JobRecord, Memory, Moment, PeerRecord, Requirement, Store, StoreError, What, audit};
+pub use eider_store::{
+    Fate, JobEnd, JobRecord, Memory, Moment, PeerRecord, Requirement, Store, StoreError, What, audit,
+};
 pub use eider_worker::{
     Attester, DevelopmentAttester, DeviceConfig, DeviceError, Evidence, Hours, PauseFile, PolicyError, Presence,
-    Worker, WorkerError, WorkerPolicy, WorkerSetup, watch_owner,
+    Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup, watch_owner,
 };
 pub use engine::{EngineBinary, EngineError};
 pub use key::{KeyError, load_key, load_or_create_key, new_key};
-pub use paths::{Paths, PathsError};
+pub use paths::{Paths, PathsError, folder};

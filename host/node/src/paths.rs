@@ -1,6 +1,12 @@
 //! Where a node keeps its things.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 
 /// Folders of a node. `EIDER_HOME` and `EIDER_CACHE` override the XDG base directories.
 #[derive(Clone, Debug)]
@@ -15,6 +21,15 @@ pub struct Paths {
 #[derive(Debug, thiserror::Error)]
 #[error("neither EIDER_HOME nor HOME is set: say where keys and caches may be kept")]
 pub struct PathsError;
+
+/// Opens a folder, made if it is not there and readable by its owner alone; what is in it is reached through this and by no path.
+///
+/// # Errors
+/// Making or opening it.
+pub fn folder(path: &Path) -> io::Result<Dir> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    Dir::open_ambient_dir(path, ambient_authority())
+}
 
 impl Paths {
     /// From the environment.
@@ -38,6 +53,14 @@ impl Paths {
     /// The node's key file.
     pub fn key(&self) -> PathBuf {
         self.home.join("node.key")
+    }
+    /// Inputs that a worker caches.
+    pub fn inputs(&self) -> PathBuf {
+        self.home.join("inputs")
+    }
+    /// Results that a worker keeps, in files without a name.
+    pub fn spool(&self) -> PathBuf {
+        self.home.join("spool")
     }
     /// Compiled engines.
     pub fn engines(&self) -> PathBuf {

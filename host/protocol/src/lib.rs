@@ -11,6 +11,7 @@ mod message;
 mod reset;
 mod seal;
 mod version;
+mod words;
 
 pub use envelope::{Extensions, Signed, Unverified};
 pub use frame::{FrameError, FrameHeader, HEADER_BYTES, Kind, encode_frame};
@@ -24,6 +25,7 @@ pub use message::{
 pub use reset::{Fault, ResetCode};
 pub use seal::{SealError, SealingKey};
 pub use version::{UnknownVersion, Version};
+pub use words::{is_printable, printable, printable_lines};
 
 /// Chunk group of verified streaming, log2 of KiB: 16 KiB groups ([P-STREAM-1]).
 pub const CHUNK_GROUP_LOG: u8 = 4;

@@ -66,7 +66,17 @@ fn samples() -> Vec<(Kind, Vec<u8>)> {
         signed(&id, Dispatch { offer: job(), worker: id.node_id(), enc: [3; 32], sealed: b"ciphertext".to_vec() }),
         signed(&id, Commit { offer: job(), task: hash(5), price: 3, outcome: outcome() }),
         signed(&id, Verify { offer: job(), root: hash(2), offset: 16384 }),
-        signed(&id, Settle { offer: job(), task: hash(5), price: 3, worker: id.node_id(), verdict: Verdict::Delivered, digest: hash(4) }),
+        signed(
+            &id,
+            Settle {
+                offer: job(),
+                task: hash(5),
+                price: 3,
+                worker: id.node_id(),
+                verdict: Verdict::Delivered,
+                digest: hash(4),
+            },
+        ),
         (Kind::Progress, Progress { stage: Stage::Running, done: 5000, bytes_read: 77 }.to_payload()),
         (Kind::Fetch, Fetch { offer: job(), index: 0, start: 0, end: 1000 }.to_payload()),
         signed(&id, Challenge { offer: job(), credential: vec![1; 60], secret: vec![2; 256] }),

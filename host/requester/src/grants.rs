@@ -1,75 +1,136 @@
-//! Serving a job's inputs to the workers that it was dispatched to.
+//! What dispatched workers may fetch of this node's inputs, and how much of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use eider_core::{Event, Peer};
 use eider_inputs::Inputs;
-use eider_net::{BlobError, Connection};
-use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, NodeId, ResetCode};
+use eider_net::{BlobError, Connection, JobStream, Pace, Source};
+use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, Kind, NodeId, OfferId, ResetCode};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
-use crate::peer::Said;
-use crate::requester::Shared;
-
-/// Input streams of one connection at a time.
+/// Input streams of one connection at a time; a worker has as many reads under way as jobs, which is fewer.
 const FETCHES_MAX: usize = 64;
+/// Times that a worker may fetch all of its inputs: once, and again what broke off.
+const FETCH_FACTOR: u64 = 2;
+/// Bytes more, for each file: spans are fetched whole.
+const FETCH_ROUNDING: u64 = 1 << 20;
+/// A stream that a worker opens says in this time what it wants.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// A worker that does not take its input at this pace is cut off: it asks again, if it lives.
+const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
 
-/// What a dispatched worker may fetch.
-pub(crate) struct Grant {
-    pub(crate) inputs: Inputs,
-    pub(crate) served: AtomicU64,
-    pub(crate) failed: mpsc::Sender<(Peer, Said)>,
+/// What one dispatched worker may fetch.
+struct Grant {
+    inputs: Inputs,
+    /// Bytes that it may still ask for.
+    left: AtomicU64,
+    served: AtomicU64,
+    /// Told once, with the reason, when an input is not what it was.
+    failed: mpsc::Sender<String>,
+}
+
+/// All grants of a node.
+#[derive(Default)]
+pub(crate) struct Grants {
+    table: Mutex<HashMap<(OfferId, NodeId), Arc<Grant>>>,
+}
+
+/// A grant that ends when this is dropped, however its job ends.
+pub(crate) struct Granted {
+    grants: Arc<Grants>,
+    key: (OfferId, NodeId),
+    grant: Arc<Grant>,
+}
+
+impl Grants {
+    /// Lets a worker fetch the inputs of a job.
+    pub(crate) fn give(
+        self: &Arc<Self>,
+        offer: OfferId,
+        node: NodeId,
+        inputs: Inputs,
+        failed: mpsc::Sender<String>,
+    ) -> Granted {
+        let summary = inputs.summary();
+        let rounding = u64::from(summary.count).saturating_mul(FETCH_ROUNDING);
+        let left = summary.bytes.saturating_mul(FETCH_FACTOR).saturating_add(rounding);
+        let grant = Arc::new(Grant { inputs, left: AtomicU64::new(left), served: AtomicU64::new(0), failed });
+        let key = (offer, node);
+        self.table.lock().insert(key, grant.clone());
+        Granted { grants: self.clone(), key, grant }
+    }
+}
+
+impl Granted {
+    /// Bytes that were fetched.
+    pub(crate) fn served(&self) -> u64 {
+        self.grant.served.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        self.grants.table.lock().remove(&self.key);
+    }
 }
 
 /// Serves granted inputs on the streams that a worker opens, until the connection is gone.
-pub(crate) async fn serve_inputs(shared: Arc<Shared>, connection: Connection) {
-    let slots = Arc::new(tokio::sync::Semaphore::new(FETCHES_MAX));
+pub(crate) async fn serve_inputs(grants: Arc<Grants>, connection: Connection) {
+    let tasks = TaskTracker::new();
+    let ended = tokio_util::sync::CancellationToken::new();
+    let _end = ended.clone().drop_guard();
     while let Ok(mut stream) = connection.accept().await {
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
+        if tasks.len() >= FETCHES_MAX {
             stream.reset(ResetCode::TooMany);
             continue;
-        };
-        let (shared, node) = (shared.clone(), connection.node());
-        tokio::spawn(async move {
-            if let Err(code) = serve_fetch(&shared, node, &mut stream).await {
+        }
+        let (grants, node, ended) = (grants.clone(), connection.node(), ended.clone());
+        tasks.spawn(async move {
+            let served = tokio::select! {
+                served = serve_fetch(&grants, node, &mut stream) => served,
+                () = ended.cancelled() => return,
+            };
+            if let Err(code) = served {
                 tracing::debug!(worker = %node, "fetch reset: {code}");
                 stream.reset(code);
             }
-            drop(slot);
         });
     }
 }
 
-async fn serve_fetch(shared: &Shared, node: NodeId, stream: &mut eider_net::JobStream) -> Result<(), ResetCode> {
-    let frame = tokio::time::timeout(Duration::from_secs(10), stream.receiver.expect()).await;
+async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(), ResetCode> {
+    let frame = tokio::time::timeout(FIRST_MESSAGE, stream.receiver.expect_of(&[Kind::Fetch])).await;
     let frame = frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| e.reset_code().unwrap_or(ResetCode::Cancelled))?;
-    if frame.kind != eider_protocol::Kind::Fetch {
-        return Err(ResetCode::Unexpected);
-    }
     let fetch = Fetch::decode(&frame.payload).map_err(|e| e.reset_code())?;
-    let grant = shared.grants.lock().get(&(fetch.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
+    let grant = grants.table.lock().get(&(fetch.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
     let input = grant.inputs.pinned().get(fetch.index as usize).ok_or(ResetCode::NotGranted)?;
-    let aligned = |n: u64| n.is_multiple_of(CHUNK_GROUP_BYTES) || n == input.entry.size;
-    if fetch.start > fetch.end
-        || fetch.end > input.entry.size
-        || !fetch.start.is_multiple_of(CHUNK_GROUP_BYTES)
-        || !aligned(fetch.end)
-    {
+    let size = input.entry.size;
+    let aligned = |n: u64| n.is_multiple_of(CHUNK_GROUP_BYTES) || n == size;
+    let empty = fetch.start == fetch.end && size > 0;
+    if fetch.start > fetch.end || fetch.end > size || empty || !aligned(fetch.start) || !aligned(fetch.end) {
         return Err(ResetCode::Malformed);
     }
-    let sent = eider_net::send(&mut stream.sender, input.source.clone(), fetch.start, fetch.end).await;
-    match sent {
+    let bytes = fetch.end - fetch.start;
+    let take = |left: u64| left.checked_sub(bytes);
+    grant.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| ResetCode::TooMany)?;
+    let (data, outboard) = input.source();
+    let source = Source { bytes: data, outboard, checked: true };
+    match eider_net::send(&mut stream.sender, &source, fetch.start, fetch.end, PACE).await {
         Ok(()) if input.unchanged() => {
             stream.sender.finish();
-            grant.served.fetch_add(fetch.end - fetch.start, Ordering::Relaxed);
+            grant.served.fetch_add(bytes, Ordering::Relaxed);
             Ok(())
         }
         Err(BlobError::Stream(e)) => Err(e.reset_code().unwrap_or(ResetCode::Cancelled)),
+        Err(BlobError::Slow) => Err(ResetCode::Stalled),
         _ => {
             let why = format!("input {}: {} changed while the job ran", input.entry.table, input.path.display());
-            let _ = grant.failed.send((0, Said::Event(Event::InputFailed(why)))).await;
+            // Full, if it was told already.
+            let _ = grant.failed.try_send(why);
             Err(ResetCode::InputChanged)
         }
     }

@@ -1,17 +1,29 @@
-//! One candidate of one job, as its requester talks to it: a stream, a reader task, a delivery task.
+//! One candidate of one job, as its requester talks to it: a task that owns the streams. It waits for the peer; nobody waits
+//! for it.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use eider_core::{DeliveryFailure, Event, LostWhy, Peer};
-use eider_net::{BlobError, Connection, JobStream, Receiver, Sender, StreamError};
+use eider_net::{BlobError, BlobSink, Incoming, JobStream, Pace, Receiver, Sender, StreamError};
 use eider_protocol::{
-    Bid, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed, Verify,
+    Bid, Body, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed,
+    Verify, Version,
 };
-use eider_runner::Sink;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use eider_runner::SpoolWriter;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::links::Link;
+
+/// A worker takes a message, or opens a stream for one, in this time, or it is given up.
+const WRITE: Duration = Duration::from_secs(10);
+/// Slowest delivery for which the others of the quorum are not asked instead.
+const PACE: Pace = Pace { least: 128 << 10, within: Duration::from_secs(5) };
+/// Signs of life that are passed on: more often than any stall is short.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// What the job asks of a peer's task.
 #[derive(Debug)]
@@ -21,7 +33,6 @@ pub(crate) enum Command {
     Dispatch(Box<Signed<Dispatch>>),
     Verify { message: Box<Signed<Verify>>, root: Hash, length: u64 },
     Settle(Box<Signed<Settle>>),
-    Reset(ResetCode),
 }
 
 /// What it says.
@@ -32,22 +43,27 @@ pub(crate) enum Said {
     Response(Box<Signed<Response>>),
     Commit(Box<Signed<Commit>>),
     Receipt(Box<Signed<Settle>>),
+    /// The first verified bytes are out.
+    FirstByte,
+    /// So many are verified.
+    Verified(u64),
     /// The user's output refused the result.
     Output(io::Error),
 }
 
 /// The verified part of a result on its way out: shared by all deliveries of a job, so that a second deliverer goes on
-/// where the first was caught.
+/// where the first was left.
 #[derive(Clone)]
 pub(crate) struct Output {
-    pub(crate) sink: Arc<std::sync::Mutex<Box<dyn Sink>>>,
+    /// One delivery at a time has it.
+    pub(crate) spool: Arc<tokio::sync::Mutex<Option<SpoolWriter>>>,
     pub(crate) verified: Arc<AtomicU64>,
 }
 
 pub(crate) struct PeerTask {
     pub(crate) peer: Peer,
     pub(crate) offer: OfferId,
-    pub(crate) connection: Connection,
+    pub(crate) link: Link,
     pub(crate) said: mpsc::Sender<(Peer, Said)>,
     pub(crate) output: Output,
 }
@@ -58,61 +74,93 @@ impl PeerTask {
         let _ = self.said.send((self.peer, said)).await;
     }
 
-    pub(crate) async fn run(self, mut commands: mpsc::Receiver<Command>) {
-        let task = Arc::new(self);
-        // Reader and delivery end with this task.
-        let mut tasks = JoinSet::new();
-        let mut sender: Option<Sender> = None;
+    fn version(&self) -> Version {
+        self.link.connection().version()
+    }
+
+    /// Talks until the job drops its commands, or wants the stream reset.
+    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>, reset: oneshot::Receiver<ResetCode>) {
+        let mut stream = None;
+        let reset = async {
+            match reset.await {
+                Ok(code) => code,
+                // The job has ended without a word for this peer.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        // A write that does not end must not hold a Reset back: it is dropped in the middle, and the stream with it.
+        let code = tokio::select! {
+            biased;
+            code = reset => Some(code),
+            () = self.talk(&mut commands, &mut stream) => None,
+        };
+        if let (Some(code), Some(stream)) = (code, &mut stream) {
+            stream.reset(code);
+        }
+    }
+
+    async fn talk(&self, commands: &mut mpsc::UnboundedReceiver<Command>, stream: &mut Option<JobStream>) {
+        let Some(Command::Offer(offer)) = commands.recv().await else { return };
+        let opened = tokio::time::timeout(WRITE, self.link.connection().open()).await;
+        let opened = match opened {
+            Ok(Ok(opened)) => stream.insert(opened),
+            Ok(Err(e)) => return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await,
+            Err(_) => return self.say(Said::Event(Event::Lost(self.peer, lost(&StreamError::Stalled)))).await,
+        };
+        let JobStream { receiver, sender } = opened;
+        if let Err(e) = send(sender, &offer).await {
+            return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await;
+        }
+        tokio::join!(self.write(commands, sender), self.read(receiver));
+    }
+
+    async fn write(&self, commands: &mut mpsc::UnboundedReceiver<Command>, sender: &mut Sender) {
+        // Input and result of a worker that got the job travel in wide windows.
+        let mut _wide = None;
         while let Some(command) = commands.recv().await {
-            let sent = match (command, &mut sender) {
-                (Command::Offer(offer), None) => match task.connection.open().await {
-                    Ok(JobStream { receiver, sender: mut s }) => {
-                        let sent = s.send(&offer).await;
-                        sender = Some(s);
-                        let reader = task.clone();
-                        tasks.spawn(async move { reader.read(receiver).await });
-                        sent
-                    }
-                    Err(e) => Err(e),
-                },
-                (Command::Challenge(challenge), Some(s)) => s.send(&challenge).await,
-                (Command::Dispatch(dispatch), Some(s)) => s.send(&dispatch).await,
-                (Command::Settle(settle), Some(s)) => {
-                    let sent = s.send(&settle).await;
-                    s.finish();
+            let sent = match command {
+                Command::Offer(_) => Ok(()),
+                Command::Challenge(challenge) => send(sender, &challenge).await,
+                Command::Dispatch(dispatch) => {
+                    _wide = Some(self.link.connection().widen());
+                    send(sender, &dispatch).await
+                }
+                Command::Settle(settle) => {
+                    let sent = send(sender, &settle).await;
+                    sender.finish();
                     sent
                 }
-                (Command::Verify { message, root, length }, Some(_)) => {
-                    let delivery = task.clone();
-                    tasks.spawn(async move { delivery.deliver(&message, root, length).await });
+                Command::Verify { message, root, length } => {
+                    let said = self.deliver(&message, root, length).await;
+                    self.say(said).await;
                     Ok(())
                 }
-                (Command::Reset(code), s) => {
-                    if let Some(s) = s {
-                        s.reset(code);
-                    }
-                    tasks.shutdown().await;
-                    return;
-                }
-                _ => Ok(()),
             };
             if let Err(e) = sent {
-                task.say(Said::Event(Event::Lost(task.peer, lost(&e)))).await;
+                return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await;
             }
         }
-        // The job is over: what was settled may still be answered; the reader ends by itself or with the connection.
-        while tasks.join_next().await.is_some() {}
     }
 
     /// Reads the job stream until its end.
-    async fn read(&self, mut receiver: Receiver) {
-        let node = self.connection.node();
+    async fn read(&self, receiver: &mut Receiver) {
+        const FIRST: &[Kind] = &[Kind::Bid];
+        const LATER: &[Kind] = &[Kind::Response, Kind::Progress, Kind::Commit, Kind::Settle];
+        let (mut allowed, mut last_progress) = (FIRST, None::<Instant>);
         loop {
-            let said = match receiver.frame().await {
-                Ok(Some(frame)) => self.understand(node, &frame),
+            let said = match receiver.frame_of(allowed).await {
+                Ok(Some(frame)) if frame.kind == Kind::Progress => {
+                    if last_progress.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
+                        continue;
+                    }
+                    last_progress = Some(Instant::now());
+                    frame.progress().map(|_| Some(Said::Event(Event::Progress(self.peer))))
+                }
+                Ok(Some(frame)) => self.understand(&frame).map(Some),
                 Ok(None) => Ok(None),
                 Err(e) => Err(e),
             };
+            allowed = LATER;
             match said {
                 Ok(Some(said)) => {
                     let last = matches!(said, Said::Receipt(_));
@@ -122,9 +170,8 @@ impl PeerTask {
                     }
                 }
                 Ok(None) => {
-                    return self
-                        .say(Said::Event(Event::Lost(self.peer, LostWhy::Disconnected("it ended the stream".into()))))
-                        .await;
+                    let why = LostWhy::Disconnected("it ended the stream".into());
+                    return self.say(Said::Event(Event::Lost(self.peer, why))).await;
                 }
                 Err(e) => {
                     if let Some(code) = e.reset_code() {
@@ -136,78 +183,96 @@ impl PeerTask {
         }
     }
 
-    fn understand(&self, node: NodeId, frame: &eider_net::Incoming) -> Result<Option<Said>, StreamError> {
-        let of_this_job =
-            |id: OfferId| if id == self.offer { Ok(()) } else { Err(StreamError::Unexpected(frame.kind)) };
-        Ok(Some(match frame.kind {
-            Kind::Bid => {
-                let bid = frame.open::<Bid>(node)?;
-                of_this_job(bid.message().offer)?;
-                Said::Bid(Box::new(bid))
-            }
-            Kind::Response => {
-                let response = frame.open::<Response>(node)?;
-                of_this_job(response.message().offer)?;
-                Said::Response(Box::new(response))
-            }
-            Kind::Progress => {
-                frame.progress()?;
-                Said::Event(Event::Progress(self.peer))
-            }
-            Kind::Commit => {
-                let commit = frame.open::<Commit>(node)?;
-                of_this_job(commit.message().offer)?;
-                Said::Commit(Box::new(commit))
-            }
-            Kind::Settle => {
-                let receipt = frame.open::<Settle>(node)?;
-                of_this_job(receipt.message().offer)?;
-                Said::Receipt(Box::new(receipt))
-            }
-            kind => return Err(StreamError::Unexpected(kind)),
-        }))
+    /// A signed message of this job, by this worker.
+    fn open<T: Body>(&self, frame: &Incoming, offer: impl Fn(&T) -> OfferId) -> Result<Box<Signed<T>>, StreamError> {
+        let node: NodeId = self.link.connection().node();
+        let signed = frame.open::<T>(self.version(), node)?;
+        if offer(signed.message()) == self.offer {
+            Ok(Box::new(signed))
+        } else {
+            Err(StreamError::Unexpected(frame.kind))
+        }
     }
 
-    /// Opens the result on a stream of its own and writes what is verified to the output.
-    async fn deliver(&self, verify: &Signed<Verify>, root: Hash, length: u64) {
-        let output = self.output.clone();
-        let (said, peer) = (self.said.clone(), self.peer);
-        let mut reported = 0u64;
-        let sink = move |offset: u64, bytes: &[u8]| {
-            let mut out = output.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let at = output.verified.load(Ordering::Acquire);
-            // Groups come in order; one that an earlier deliverer brought already is passed over.
-            if offset == at {
-                out.write_all(bytes)?;
-                output.verified.store(at + bytes.len() as u64, Ordering::Release);
-            }
-            if reported == 0 || offset - reported >= (1 << 20) {
-                reported = offset.max(1);
-                let _ = said.try_send((peer, Said::Event(Event::Bytes(peer))));
-            }
-            Ok(())
-        };
-        let start = verify.message().offset;
-        let result = async {
-            if start == length {
-                // Another brought the last byte and was lost before it could be thanked.
-                return Ok(());
-            }
-            let mut stream = self.connection.open().await?;
-            stream.sender.send(verify).await?;
-            stream.sender.finish();
-            eider_net::receive(&mut stream.receiver, root.into(), length, (start, length), sink).await
-        }
-        .await;
-        let failed = |why| Said::Event(Event::DeliveryFailed(peer, why));
-        self.say(match result {
-            Ok(()) => Said::Event(Event::Delivered(peer)),
-            Err(BlobError::WrongBytes(_)) => failed(DeliveryFailure::WrongBytes),
-            Err(BlobError::Io(e)) => Said::Output(e),
-            Err(BlobError::Changed | BlobError::Stream(_)) => failed(DeliveryFailure::Broken),
+    fn understand(&self, frame: &Incoming) -> Result<Said, StreamError> {
+        Ok(match frame.kind {
+            Kind::Bid => Said::Bid(self.open(frame, |m: &Bid| m.offer)?),
+            Kind::Response => Said::Response(self.open(frame, |m: &Response| m.offer)?),
+            Kind::Commit => Said::Commit(self.open(frame, |m: &Commit| m.offer)?),
+            Kind::Settle => Said::Receipt(self.open(frame, |m: &Settle| m.offer)?),
+            kind => return Err(StreamError::Unexpected(kind)),
         })
-        .await;
     }
+
+    /// Opens the result on a stream of its own, and puts what is verified into the spool.
+    async fn deliver(&self, verify: &Signed<Verify>, root: Hash, length: u64) -> Said {
+        let start = verify.message().offset;
+        let failed = |why| Said::Event(Event::DeliveryFailed(self.peer, why));
+        if start == length {
+            // Another brought the last byte and was lost before it could be thanked.
+            return Said::Event(Event::Delivered(self.peer));
+        }
+        let mut spool = self.output.spool.lock().await;
+        let Some(spool) = spool.as_mut() else { return failed(DeliveryFailure::Broken) };
+        let received = async {
+            let opening = async {
+                let mut stream = self.link.connection().open().await?;
+                send(&mut stream.sender, verify).await?;
+                stream.sender.finish();
+                Ok::<_, StreamError>(stream)
+            };
+            let mut stream = tokio::time::timeout(WRITE, opening).await.map_err(|_| BlobError::Slow)??;
+            let mut sink = ToSpool { task: self, spool, reported: None };
+            let received =
+                eider_net::receive(&mut stream.receiver, root.into(), length, (start, length), &mut sink, PACE).await;
+            if received.is_err() {
+                stream.receiver.stop(ResetCode::NotChosen);
+            }
+            received
+        };
+        match received.await {
+            Ok(()) => Said::Event(Event::Delivered(self.peer)),
+            Err(BlobError::WrongBytes(_)) => failed(DeliveryFailure::WrongBytes),
+            Err(BlobError::Slow) => failed(DeliveryFailure::Slow),
+            Err(BlobError::Io(e)) => Said::Output(e),
+            Err(_) => failed(DeliveryFailure::Broken),
+        }
+    }
+}
+
+/// Verified groups on their way to the spool. Time spent here is ours, and is not counted as the worker's.
+struct ToSpool<'a> {
+    task: &'a PeerTask,
+    spool: &'a mut SpoolWriter,
+    /// Bytes that the job was last told of.
+    reported: Option<u64>,
+}
+
+impl BlobSink for ToSpool<'_> {
+    async fn write(&mut self, offset: u64, bytes: Bytes) -> io::Result<()> {
+        /// A progress display moves in such steps.
+        const STEP: u64 = 1 << 20;
+        let at = self.task.output.verified.load(Ordering::Acquire);
+        // Groups come in order; one that an earlier deliverer brought already is passed over.
+        if offset != at {
+            return Ok(());
+        }
+        let verified = at + bytes.len() as u64;
+        self.spool.write(bytes).await?;
+        self.task.output.verified.store(verified, Ordering::Release);
+        match self.reported {
+            None => self.task.say(Said::FirstByte).await,
+            Some(last) if verified - last < STEP => return Ok(()),
+            Some(_) => self.task.say(Said::Verified(verified)).await,
+        }
+        self.reported = Some(verified);
+        Ok(())
+    }
+}
+
+/// Sends a message, in a time that we choose.
+async fn send<T: Body>(sender: &mut Sender, message: &Signed<T>) -> Result<(), StreamError> {
+    sender.frame_within(T::KIND, &message.to_payload(), WRITE).await
 }
 
 fn lost(e: &StreamError) -> LostWhy {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use eider_net::{Source, file_outboard};
+use eider_net::{Outboard, Source, file_outboard};
 use eider_protocol::{FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage, Task};
 use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -16,6 +16,9 @@ use tokio::sync::watch;
 
 /// Bytes of a result that are kept in memory: most results, and a file takes longer to make than they to write.
 const IN_MEMORY: u64 = 1 << 20;
+
+/// Bytes of the disk that a result takes at a time.
+const DISK_STEP: u64 = 8 << 20;
 
 /// A job that was dispatched.
 #[derive(Clone, Debug)]
@@ -31,12 +34,79 @@ pub struct Work {
 }
 
 /// What a job made: an outcome, and the result's bytes if there are any.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Product {
     /// How it ended.
     pub outcome: Outcome,
     /// The Arrow IPC stream.
-    pub result: Option<Source>,
+    pub result: Option<Kept>,
+}
+
+/// Who counts the disk that results take.
+pub trait Disk: Send + Sync {
+    /// So many bytes more are about to be written.
+    fn take(&self, bytes: u64);
+    /// So many are free again.
+    fn give_back(&self, bytes: u64);
+}
+
+/// Nobody: results of a user's own runs are bounded by their jobs alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Uncounted;
+
+impl Disk for Uncounted {
+    fn take(&self, _: u64) {}
+    fn give_back(&self, _: u64) {}
+}
+
+/// Bytes of the disk that a result has taken, given back when it is dropped.
+struct Taken {
+    disk: Arc<dyn Disk>,
+    bytes: u64,
+}
+
+impl Taken {
+    fn grow(&mut self, bytes: u64) {
+        self.disk.take(bytes);
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.disk.give_back(self.bytes);
+        }
+    }
+}
+
+/// A result: an unlinked file or memory, its tree, and the disk that it takes for as long as this lives.
+pub struct Kept {
+    /// The Arrow IPC stream.
+    pub file: Arc<File>,
+    /// Its tree.
+    pub outboard: Arc<Outboard>,
+    taken: Taken,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kept({}, {} bytes on disk)", self.outboard.root, self.taken.bytes)
+    }
+}
+
+impl Kept {
+    /// What it is streamed from. Nobody else has the file, so its groups are not checked again.
+    pub fn source(&self) -> Source {
+        Source { bytes: self.file.clone(), outboard: self.outboard.clone(), checked: false }
+    }
+
+    /// The same bytes, or what they were changed into, under another tree: for workers that lie in tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn under(self, outboard: Outboard) -> Self {
+        Self { outboard: Arc::new(outboard), ..self }
+    }
 }
 
 /// Why a job has no outcome here. Never the query's fault.
@@ -74,17 +144,17 @@ pub trait Runner: Send + Sync + 'static {
 }
 
 /// Runs jobs in cells.
-#[derive(Debug)]
 pub struct CellRunner {
     pools: HashMap<(Hash, Variant), Pool>,
     spool: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
 impl CellRunner {
-    /// Cells from `pools`; results that are not small are kept in unlinked files in `spool`.
-    pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>) -> Self {
+    /// Cells from `pools`; results that are not small are kept in unlinked files in `spool`, and counted by `disk`.
+    pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
         let key = |p: &Pool| (p.image().engine().into(), p.image().variant());
-        Self { pools: pools.into_iter().map(|p| (key(&p), p)).collect(), spool: spool.into() }
+        Self { pools: pools.into_iter().map(|p| (key(&p), p)).collect(), spool: spool.into(), disk }
     }
 
     async fn run_in_cell(
@@ -101,6 +171,7 @@ impl CellRunner {
             inputs,
             spool,
             folder: &self.spool,
+            taken: Taken { disk: self.disk.clone(), bytes: 0 },
             written: 0,
             limit: work.limits.result,
             bytes_read: 0,
@@ -113,13 +184,13 @@ impl CellRunner {
                 result: None,
             }),
             Finished::Done { rows, usage } => {
-                let JobBroker { spool, written, bytes_read, reads, .. } = broker;
+                let JobBroker { spool, taken, written, bytes_read, reads, .. } = broker;
                 let metering = Metering { fuel: usage.fuel, bytes_read, reads, memory: usage.memory };
-                let result = hash_spool(spool, written).await?;
-                let root = Hash::from(result.outboard.root);
+                let (file, outboard) = hash_spool(spool, written).await?;
+                let root = Hash::from(outboard.root);
                 Ok(Product {
                     outcome: Outcome::Completed { root, length: written, rows, metering },
-                    result: Some(result),
+                    result: Some(Kept { file: Arc::new(file), outboard: Arc::new(outboard), taken }),
                 })
             }
         }
@@ -133,12 +204,12 @@ impl Runner for CellRunner {
 }
 
 /// The tree of a spooled result. Results of at most this size are hashed where we are: less than a thread's start.
-async fn hash_spool(mut spool: File, length: u64) -> io::Result<Source> {
+async fn hash_spool(mut spool: File, length: u64) -> io::Result<(File, Outboard)> {
     const INLINE: u64 = 256 << 10;
     let hash = move || {
         spool.rewind()?;
         let outboard = file_outboard(&mut spool, length)?;
-        Ok(Source { file: Arc::new(spool), outboard: Arc::new(outboard), checked: false })
+        Ok((spool, outboard))
     };
     if length <= INLINE {
         return hash();
@@ -190,6 +261,7 @@ struct JobBroker<'a> {
     /// The result so far: in memory while it is small, then in an unlinked file.
     spool: File,
     folder: &'a Path,
+    taken: Taken,
     written: u64,
     limit: u64,
     bytes_read: u64,
@@ -224,6 +296,11 @@ impl Broker for JobBroker<'_> {
         }
         if before <= IN_MEMORY && self.written > IN_MEMORY {
             self.move_to_disk().map_err(BrokerError::Spool)?;
+        }
+        // Room is made in steps, before it is needed: making it can mean deleting inputs that no job uses.
+        if self.written > IN_MEMORY && self.written > self.taken.bytes {
+            let step = (self.written - self.taken.bytes).next_multiple_of(DISK_STEP).min(self.limit.max(1));
+            self.taken.grow(step);
         }
         // A write to the page cache: shorter than a hop to another thread, except when the disk is behind.
         self.spool.write_all(&bytes).map_err(BrokerError::Spool)

@@ -2,13 +2,17 @@
 
 use std::os::unix::fs::FileExt;
 
-use eider_inputs::{Inputs, read_at};
+use bytes::Bytes;
+use eider_inputs::Inputs;
 use eider_protocol::{Outcome, Progress, Stage};
 use eider_sandbox::BrokerError;
 use tokio::sync::watch;
 
 use crate::Sink;
 use crate::cells::{InputReader, Product, Reading, RunError, Runner, Work};
+
+/// Bytes of a result that are read at a time.
+const PIECE: usize = 1 << 20;
 
 /// How a local run ended.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -25,7 +29,7 @@ impl InputReader for Files<'_> {
         Box::pin(async move {
             let input = &self.0.pinned()[index as usize];
             let changed = || BrokerError::InputChanged(input.entry.table.clone(), input.path.display().to_string());
-            read_at(&input.source.file, offset, into).await.map_err(|_| changed())?;
+            input.read_at(offset, into).await.map_err(|_| changed())?;
             if input.unchanged() { Ok(()) } else { Err(changed()) }
         })
     }
@@ -43,16 +47,15 @@ pub async fn run_local(
 ) -> Result<LocalReport, RunError> {
     let (progress, _) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
     let Product { outcome, result } = runner.run(work, &Files(inputs), progress).await?;
-    if let (Some(source), Outcome::Completed { length, .. }) = (result, &outcome) {
+    if let (Some(kept), Outcome::Completed { length, .. }) = (result, &outcome) {
         let mut offset = 0;
-        let mut buffer = vec![0; 1 << 20];
         while offset < *length {
-            let n = usize::try_from(*length - offset).unwrap_or(usize::MAX).min(buffer.len());
-            source.file.read_exact_at(&mut buffer[..n], offset)?;
-            sink.write_all(&buffer[..n]).map_err(RunError::Output)?;
-            offset += n as u64;
+            let mut piece = vec![0; usize::try_from(*length - offset).unwrap_or(PIECE).min(PIECE)];
+            // From the page cache, where it was written a moment ago.
+            kept.file.read_exact_at(&mut piece, offset)?;
+            offset += piece.len() as u64;
+            sink.write(Bytes::from(piece)).await.map_err(RunError::Output)?;
         }
-        sink.flush().map_err(RunError::Output)?;
     }
     Ok(LocalReport { outcome })
 }

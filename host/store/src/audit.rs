@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use eider_attest::{Appraisal, AttestPolicy, Envelope, Expected, Tier, appraise};
-use eider_protocol::{Bid, Commit, Hash, Identity, NodeId, Offer, Outcome, PublicKey, Settle, Signed};
+use eider_protocol::{
+    Bid, Commit, Hash, Identity, NodeId, Offer, Outcome, PublicKey, Settle, Signed, Version, draw_commitment,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{JobRecord, PeerRecord};
+use crate::record::{Fate, JobRecord, PeerRecord, What};
 
 /// Bytes of the largest archive that is read.
 pub const ARCHIVE_MAX: u64 = 256 << 20;
 /// Files in it.
 const FILES_MAX: usize = 10_000;
-const DOMAIN: &[u8] = b"eider/1 archive\0";
+const DOMAIN: &[u8] = b"eider/2 archive\0";
 
 /// Why an archive is not whole.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +62,7 @@ struct Seal {
     signature: Vec<u8>,
 }
 
-const FORM: &str = "eider/1 archive";
+const FORM: &str = "eider/2 archive";
 
 /// A job as it is archived.
 #[derive(Clone, Debug)]
@@ -97,7 +99,7 @@ pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result
     files.extend(policy.map(|text| ("policy.toml".to_string(), text.as_bytes().to_vec())));
     let parsed: JobRecord = serde_json::from_str(record).map_err(form)?;
     for peer in &parsed.peers {
-        if let Some(envelope) = bid_of(peer)?.and_then(|(_, bid)| bid.evidence) {
+        if let Some(envelope) = bid_of(parsed.version, peer)?.and_then(|(_, bid)| bid.evidence) {
             let name = format!("evidence/{}.cbor", hex::encode(Envelope::hash(&envelope).as_bytes()));
             if files.iter().all(|(n, _)| *n != name) {
                 files.push((name, envelope.into_vec()));
@@ -166,10 +168,11 @@ pub fn open(bytes: &[u8]) -> Result<Archive, AuditError> {
     Ok(archive)
 }
 
-fn bid_of(peer: &PeerRecord) -> Result<Option<(NodeId, Bid)>, AuditError> {
+fn bid_of(version: Version, peer: &PeerRecord) -> Result<Option<(NodeId, Bid)>, AuditError> {
     let (Some(node), Some(bid)) = (peer.node, &peer.signed_bid) else { return Ok(None) };
     let bid = hex::decode(bid).map_err(|e| AuditError::Record(e.to_string()))?;
-    let bid = Signed::<Bid>::open(&bid, node).map_err(|e| AuditError::Record(format!("the bid of {node}: {e}")))?;
+    let bid =
+        Signed::<Bid>::open(&bid, version, node).map_err(|e| AuditError::Record(format!("the bid of {node}: {e}")))?;
     Ok(Some((node, bid.message().clone())))
 }
 
@@ -179,7 +182,7 @@ pub struct Stand {
     /// Who.
     pub node: NodeId,
     /// What became of it.
-    pub fate: String,
+    pub fate: Fate,
     /// What its evidence claims.
     pub claimed: Tier,
     /// As the requester recorded it.
@@ -205,28 +208,39 @@ impl Archive {
             return Err(bad("the Offer names another policy".into()));
         }
         for peer in &record.peers {
-            bid_of(peer)?.map_or(Ok(()), |(node, bid)| {
+            bid_of(record.version, peer)?.map_or(Ok(()), |(node, bid)| {
                 if bid.offer == record.job { Ok(()) } else { Err(bad(format!("the bid of {node} is for another job"))) }
             })?;
             let Some(node) = peer.node else { continue };
             let open = |text: &str| hex::decode(text).map_err(|e| bad(e.to_string()));
-            if let Some(commit) = &peer.signed_commit {
-                let commit = Signed::<Commit>::open(&open(commit)?, node)
+            let committed = |text: &str| -> Result<Commit, AuditError> {
+                let commit = Signed::<Commit>::open(&open(text)?, record.version, node)
                     .map_err(|e| bad(format!("the commit of {node}: {e}")))?;
-                let same =
-                    commit.message().offer == record.job && Some(&commit.message().outcome) == peer.commit.as_ref();
-                if !same {
-                    return Err(bad(format!("the commit of {node} is to something else")));
+                let commit = commit.message().clone();
+                if commit.offer == record.job && commit.task == offer.task {
+                    Ok(commit)
+                } else {
+                    Err(bad(format!("the commit of {node} is to something else")))
                 }
+            };
+            let first = peer.signed_commit.as_deref().map(&committed).transpose()?;
+            if first.as_ref().map(|c| &c.outcome) != peer.commit.as_ref() {
+                return Err(bad(format!("the commit of {node} is to something else")));
+            }
+            if let Some(second) = peer.second_commit.as_deref().map(&committed).transpose()?
+                && first.is_none_or(|f| f.outcome == second.outcome)
+            {
+                return Err(bad(format!("{node} is said to have equivocated, and has not")));
             }
             if let Some(receipt) = &peer.signed_receipt {
-                let receipt = Signed::<Settle>::open(&open(receipt)?, node)
+                let receipt = Signed::<Settle>::open(&open(receipt)?, record.version, node)
                     .map_err(|e| bad(format!("the receipt of {node}: {e}")))?;
                 if receipt.message().offer != record.job {
                     return Err(bad(format!("the receipt of {node} is for another job")));
                 }
             }
         }
+        self.check_draw(&offer)?;
         let committed = |node: &NodeId| {
             let peer = record.peers.iter().find(|p| p.node == Some(*node));
             peer.and_then(|p| p.commit.as_ref()).map(Outcome::digest) == record.digest
@@ -237,11 +251,34 @@ impl Archive {
         }
     }
 
+    /// Draws each seat again: from a seed that the Offer committed to before there were bids ([P-OFFER-3]).
+    fn check_draw(&self, offer: &Offer) -> Result<(), AuditError> {
+        let bad = |why: &str| AuditError::Record(why.into());
+        let record = &self.record;
+        let mut seed = [0; 32];
+        hex::decode_to_slice(&record.draw, &mut seed).map_err(|e| AuditError::Record(e.to_string()))?;
+        if draw_commitment(&seed) != offer.draw {
+            return Err(bad("seats were not drawn with the seed that the Offer commits to"));
+        }
+        for moment in &record.timeline {
+            let What::Dispatch { seat, among } = &moment.what else { continue };
+            let held = |p: &usize| record.peers.get(*p).and_then(|peer| Some((peer.node?, peer.weight)));
+            let held: Option<Vec<_>> = among.iter().map(held).collect();
+            let held = held.ok_or_else(|| bad("a seat was drawn among candidates that there were not"))?;
+            let drawn = eider_core::seat(&seed, *seat, &held).and_then(|i| among.get(i).copied());
+            if drawn.is_none() || drawn != moment.peer {
+                return Err(bad("a seat was given to another candidate than the draw gives it to"));
+            }
+        }
+        Ok(())
+    }
+
     fn offer(&self) -> Result<Offer, AuditError> {
         let bad = |why: String| AuditError::Record(why);
         let bytes = hex::decode(&self.record.offer).map_err(|e| bad(e.to_string()))?;
-        let offer = Signed::<Offer>::open(&bytes, self.record.requester).map_err(|e| bad(format!("the Offer: {e}")))?;
-        if offer.body_hash().as_bytes() != self.record.job.as_bytes() {
+        let offer = Signed::<Offer>::open(&bytes, self.record.version, self.record.requester)
+            .map_err(|e| bad(format!("the Offer: {e}")))?;
+        if offer.content_hash().as_bytes() != self.record.job.as_bytes() {
             return Err(bad("the Offer is of another job".into()));
         }
         Ok(offer.message().clone())
@@ -256,7 +293,10 @@ impl Archive {
         let offer = self.offer()?;
         let mut stands = vec![];
         for peer in &self.record.peers {
-            let (Some(recorded), Some((node, bid))) = (peer.appraisal.clone(), bid_of(peer)?) else { continue };
+            let (Some(recorded), Some((node, bid))) = (peer.appraisal.clone(), bid_of(self.record.version, peer)?)
+            else {
+                continue;
+            };
             let then = self.judge(peer, node, &bid, &offer, recorded.at, policy);
             let today = self.judge(peer, node, &bid, &offer, now, policy);
             stands.push(Stand { node, fate: peer.fate.clone(), claimed: then.claimed, recorded, then, today });
@@ -272,7 +312,7 @@ impl Archive {
         let offer = self.offer()?;
         let mut found = vec![];
         for peer in &self.record.peers {
-            let Some((node, bid)) = bid_of(peer)? else { continue };
+            let Some((node, bid)) = bid_of(self.record.version, peer)? else { continue };
             if bid.answer.is_ok() {
                 let at = peer.appraisal.as_ref().map_or(self.record.at, |a| a.at);
                 found.push((node, peer.appraisal.clone(), self.judge(peer, node, &bid, &offer, at, policy)));

@@ -7,5 +7,5 @@ mod record;
 mod store;
 
 pub use memory::{Memory, Requirement};
-pub use record::{JobRecord, Moment, PeerRecord, ResetCodeWord, What};
+pub use record::{Fate, JobEnd, JobRecord, Moment, PeerRecord, ResetCodeWord, What};
 pub use store::{Store, StoreError};

@@ -23,9 +23,8 @@ impl Memory {
     /// Offers are remembered for this long at least, so that what is too old is told from what was never asked for.
     pub const KEPT_SECONDS: i64 = 86_400;
 
-    /// Both together.
-    #[must_use]
-    pub fn merged(mut self, other: Self) -> Self {
+    /// Takes in what was learned elsewhere.
+    pub fn learn(&mut self, other: Self) {
         let newest = other.issued.iter().map(|i| i.at).max().unwrap_or(0);
         self.issued.retain(|i| !other.issued.contains(i) && i.at >= newest.saturating_sub(Self::KEPT_SECONDS));
         self.issued.extend(other.issued);
@@ -34,7 +33,6 @@ impl Memory {
             *known = (*known).max(number);
         }
         self.activated.extend(other.activated);
-        self
     }
 
     /// The part that bears on one verdict.

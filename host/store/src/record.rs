@@ -1,15 +1,22 @@
 //! The verification record of a job: who was asked, who said what, and when.
 
-use crate::memory::Memory;
+use std::fmt;
+
 use eider_attest::Appraisal;
-use eider_protocol::{DataClass, Hash, InputEntry, NodeId, OfferId, Outcome, ResetCode};
+use eider_protocol::{
+    DataClass, DeclineReason, Hash, InputEntry, NodeId, OfferId, Outcome, ResetCode, Verdict, Version,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::memory::Memory;
 
 /// Everything that shows how a job's end came about; `eider query --explain` prints it.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct JobRecord {
     /// The job.
     pub job: OfferId,
+    /// Version of the protocol that its words are signed for.
+    pub version: Version,
     /// When it was offered, seconds since 1970.
     pub at: i64,
     /// The signed Offer, as transmitted, hexadecimal.
@@ -28,16 +35,22 @@ pub struct JobRecord {
     pub k: usize,
     /// Equal commits asked for.
     pub quorum: usize,
+    /// Executions that it might cause in all.
+    pub executions: usize,
     /// Hash of the query.
     pub query: Hash,
+    /// What its task was salted with, hexadecimal: query, manifest, time, seed and this have the hash that its Offer names.
+    pub salt: String,
+    /// What its seats were drawn with, hexadecimal; its Offer commits to it.
+    pub draw: String,
     /// Job time, microseconds since 1970.
     pub time_us: i64,
     /// Job seed, hexadecimal.
     pub seed: String,
     /// Manifest.
     pub inputs: Vec<InputEntry>,
-    /// `verified`, or the typed end.
-    pub end: String,
+    /// How it ended.
+    pub end: JobEnd,
     /// In words.
     pub reason: String,
     /// What was agreed on.
@@ -63,9 +76,11 @@ pub struct PeerRecord {
     pub address: String,
     /// Who answered there.
     pub node: Option<NodeId>,
+    /// Its weight in the draw of seats.
+    pub weight: u64,
     /// What became of it.
-    pub fate: String,
-    /// Whether it is to blame: it lied, broke the protocol or stalled.
+    pub fate: Fate,
+    /// Whether it is to blame: it lied or broke the protocol.
     pub at_fault: bool,
     /// What it committed to.
     pub commit: Option<Outcome>,
@@ -75,8 +90,12 @@ pub struct PeerRecord {
     pub known: Option<Memory>,
     /// Its signed Bid, as transmitted, hexadecimal.
     pub signed_bid: Option<String>,
+    /// BLAKE3 of the signed Bid's bytes, also where the Bid itself is not kept.
+    pub bid_hash: Option<Hash>,
     /// Its signed Commit.
     pub signed_commit: Option<String>,
+    /// A second one, which differs: with the first, proof that it equivocated.
+    pub second_commit: Option<String>,
     /// Its signed receipt of the Settle.
     pub signed_receipt: Option<String>,
     /// Bytes of inputs served to it.
@@ -84,7 +103,7 @@ pub struct PeerRecord {
 }
 
 /// Something that happened.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Moment {
     /// Milliseconds since the job's start.
     pub ms: f64,
@@ -95,7 +114,7 @@ pub struct Moment {
 }
 
 /// The job's words.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// Offer sent.
@@ -104,20 +123,177 @@ pub enum What {
     Bid,
     /// A credential sent to its TPM.
     Challenge,
-    /// Dispatch sent.
-    Dispatch,
+    /// Dispatch sent: the seat was drawn among these candidates.
+    Dispatch {
+        /// Which seat of the job.
+        seat: u32,
+        /// Whose Bids were held then.
+        among: Vec<usize>,
+    },
     /// Commit came.
     Commit,
+    /// Another Commit came from the same worker.
+    SecondCommit,
     /// Enough commits agree; Verify sent.
     Quorum,
     /// The first verified bytes are out.
     FirstByte,
     /// Delivered bytes were wrong.
     WrongBytes,
+    /// Bytes came too slowly, and another of the quorum was asked, if there was one.
+    SlowDelivery,
     /// Reset sent.
     Reset(ResetCodeWord),
     /// The job is over.
     Done,
+}
+
+/// How a job ended.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobEnd {
+    /// A quorum agreed, and every byte was checked.
+    Verified,
+    /// A quorum agrees that the query fails.
+    JobFailed,
+    /// No outcome can have quorum any more.
+    NoQuorum,
+    /// The same, since no further execution was allowed.
+    ExecutionsSpent,
+    /// Too few candidates took the job.
+    NoCandidates,
+    /// Too few are large enough.
+    ExceedsCapacity,
+    /// There was a quorum, and nobody of it delivered.
+    NoDelivery,
+    /// An input of the requester's changed or vanished.
+    InputFailed,
+    /// The deadline passed.
+    DeadlinePassed,
+    /// The user gave up.
+    Cancelled,
+}
+
+impl JobEnd {
+    /// Its word, as in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::JobFailed => "job-failed",
+            Self::NoQuorum => "no-quorum",
+            Self::ExecutionsSpent => "executions-spent",
+            Self::NoCandidates => "no-candidates",
+            Self::ExceedsCapacity => "exceeds-capacity",
+            Self::NoDelivery => "no-delivery",
+            Self::InputFailed => "input-failed",
+            Self::DeadlinePassed => "deadline-passed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for JobEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What became of a candidate. Words of strangers in it are bounded and printable.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Fate {
+    /// No connection.
+    Unreachable {
+        /// Why.
+        why: String,
+    },
+    /// It speaks another version.
+    Incompatible {
+        /// What it said that is not known here.
+        why: String,
+    },
+    /// The same node as another candidate.
+    Duplicate,
+    /// It said no.
+    Declined {
+        /// For machines.
+        reason: DeclineReason,
+        /// In its words.
+        detail: String,
+    },
+    /// It asked for more than the job pays, micro-credits.
+    TooExpensive {
+        /// What it asked.
+        price: u64,
+    },
+    /// It could start too late.
+    TooLate {
+        /// When, milliseconds.
+        eta_ms: u64,
+    },
+    /// It has not proven what the job's policy wants.
+    Unfit {
+        /// What it proved, and why that is too little.
+        why: String,
+    },
+    /// It reset the job.
+    GaveUp {
+        /// Why.
+        code: ResetCodeWord,
+    },
+    /// Its stream or connection broke.
+    Lost {
+        /// How.
+        why: String,
+    },
+    /// It lied or broke the protocol: the only fate that costs anything.
+    Caught {
+        /// At what.
+        code: ResetCodeWord,
+        /// What it did, where the code does not say all.
+        why: Option<String>,
+    },
+    /// It was reset, without blame.
+    Reset {
+        /// Why.
+        code: ResetCodeWord,
+    },
+    /// It was settled with.
+    Settled {
+        /// As what.
+        verdict: Verdict,
+    },
+    /// The job ended first.
+    Open,
+}
+
+impl Fate {
+    /// Whether it is to blame: it lied or broke the protocol.
+    pub const fn is_fault(&self) -> bool {
+        matches!(self, Self::Caught { .. })
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { why } => write!(f, "unreachable: {why}"),
+            Self::Incompatible { why } => write!(f, "speaks another version: {why}"),
+            Self::Duplicate => f.write_str("the same node as another candidate"),
+            Self::Declined { detail, .. } => write!(f, "declined: {detail}"),
+            Self::TooExpensive { price } => write!(f, "asked {price} micro-credits, more than the job pays"),
+            Self::TooLate { eta_ms } => write!(f, "could start in {eta_ms} ms, after the deadline"),
+            Self::Unfit { why } => write!(f, "unfit: {why}"),
+            Self::GaveUp { code } => write!(f, "gave up: {}", code.0),
+            Self::Lost { why } => write!(f, "lost: {why}"),
+            Self::Caught { code, why: None } => write!(f, "caught: {}", code.0),
+            Self::Caught { code, why: Some(why) } => write!(f, "caught: {} ({why})", code.0),
+            Self::Reset { code } => write!(f, "reset: {}", code.0),
+            Self::Settled { verdict: Verdict::Delivered } => f.write_str("delivered the result"),
+            Self::Settled { verdict: Verdict::Agreed } => f.write_str("agreed"),
+            Self::Open => f.write_str("the job ended first"),
+        }
+    }
 }
 
 /// A reset code that serialises as its text.
@@ -140,7 +316,12 @@ impl<'de> Deserialize<'de> for ResetCodeWord {
 
 impl JobRecord {
     /// When something first happened, ms since the start.
-    pub fn first(&self, what: What) -> Option<f64> {
-        self.timeline.iter().find(|m| m.what == what).map(|m| m.ms)
+    pub fn first(&self, what: impl Fn(&What) -> bool) -> Option<f64> {
+        self.timeline.iter().find(|m| what(&m.what)).map(|m| m.ms)
+    }
+
+    /// How long the job took, ms.
+    pub fn took_ms(&self) -> f64 {
+        self.timeline.last().map_or(0.0, |m| m.ms)
     }
 }

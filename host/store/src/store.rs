@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use eider_attest::Issued;
+use rusqlite::{Connection, params};
 
 use crate::memory::{Memory, Requirement};
 use crate::record::JobRecord;
@@ -35,7 +36,9 @@ const SCHEMA: &str = "
         id TEXT PRIMARY KEY, at INTEGER NOT NULL, class TEXT NOT NULL, ended TEXT NOT NULL, policy TEXT,
         record TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS policy (hash TEXT PRIMARY KEY, text TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS issued (offer TEXT PRIMARY KEY, nonce TEXT NOT NULL, at INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS seen (collateral TEXT PRIMARY KEY, number TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS activated (pair TEXT PRIMARY KEY);
     CREATE INDEX IF NOT EXISTS job_at ON job (at);
 ";
 
@@ -58,7 +61,8 @@ impl Store {
         StoreError::Db(self.path.clone(), e)
     }
 
-    /// Keeps a job with its policy, and what was learned. What others have learned meanwhile stays.
+    /// Keeps a job with its policy, and what was learned of evidence since the last time: only that is written, and what
+    /// others have learned meanwhile stays.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -66,18 +70,17 @@ impl Store {
         &mut self,
         record: &JobRecord,
         requirement: Option<&Requirement>,
-        memory: Memory,
+        learned: &Memory,
     ) -> Result<(), StoreError> {
         let path = self.path.clone();
         let content = |e| StoreError::Content(path.clone(), "the record".into(), e);
         let json = serde_json::to_string(record).map_err(content)?;
-        let learned = serde_json::to_string(&self.memory()?.merged(memory)).map_err(content)?;
         let policy = record.policy.map(|p| p.to_string());
         let run = |db: &mut Connection| {
             let tx = db.transaction()?;
             tx.execute(
                 "INSERT OR REPLACE INTO job VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![record.job.to_string(), record.at, record.class.to_string(), record.end, policy, json],
+                params![record.job.to_string(), record.at, record.class.to_string(), record.end.word(), policy, json],
             )?;
             if let Some(requirement) = requirement {
                 tx.execute(
@@ -85,7 +88,25 @@ impl Store {
                     params![requirement.policy.hash().to_string(), &*requirement.text],
                 )?;
             }
-            tx.execute("INSERT OR REPLACE INTO memory VALUES ('evidence', ?1)", [learned])?;
+            for i in &learned.issued {
+                tx.execute(
+                    "INSERT OR REPLACE INTO issued VALUES (?1, ?2, ?3)",
+                    params![i.offer.to_string(), hex::encode(i.nonce), i.at],
+                )?;
+            }
+            if let Some(newest) = learned.issued.iter().map(|i| i.at).max() {
+                tx.execute("DELETE FROM issued WHERE at < ?1", [newest.saturating_sub(Memory::KEPT_SECONDS)])?;
+            }
+            for (collateral, number) in &learned.seen {
+                tx.execute(
+                    "INSERT INTO seen VALUES (?1, ?2) ON CONFLICT DO UPDATE SET number = max(number, excluded.number)",
+                    // Sixteen digits, which sort like the number: SQLite has no unsigned integers.
+                    params![collateral, format!("{number:016x}")],
+                )?;
+            }
+            for pair in &learned.activated {
+                tx.execute("INSERT OR IGNORE INTO activated VALUES (?1)", [pair])?;
+            }
             tx.commit()
         };
         run(&mut self.db).map_err(|e| StoreError::Db(path.clone(), e))
@@ -96,13 +117,31 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn memory(&self) -> Result<Memory, StoreError> {
-        let json: Option<String> = self
-            .db
-            .query_row("SELECT value FROM memory WHERE key = 'evidence'", [], |row| row.get(0))
-            .optional()
-            .map_err(|e| self.err(e))?;
-        let Some(json) = json else { return Ok(Memory::default()) };
-        serde_json::from_str(&json).map_err(|e| StoreError::Content(self.path.clone(), "what was learned".into(), e))
+        let read = || {
+            let mut rows = self.db.prepare("SELECT offer, nonce, at FROM issued")?;
+            let issued = rows.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?, r.get(2)?)))?;
+            let issued = issued.collect::<Result<Vec<_>, _>>()?;
+            let mut rows = self.db.prepare("SELECT collateral, number FROM seen")?;
+            let seen = rows.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;
+            let seen = seen.collect::<Result<Vec<_>, _>>()?;
+            let mut rows = self.db.prepare("SELECT pair FROM activated")?;
+            let activated = rows.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
+            Ok((issued, seen, activated))
+        };
+        let (issued, seen, activated) = read().map_err(|e| self.err(e))?;
+        let damaged = |what: &str| StoreError::Job(self.path.clone(), format!("what is kept of {what} is damaged"));
+        let number = |(collateral, digits): (String, String)| {
+            let number = u64::from_str_radix(&digits, 16).map_err(|_| damaged(&collateral))?;
+            Ok((collateral, number))
+        };
+        let seen = seen.into_iter().map(number).collect::<Result<_, StoreError>>()?;
+        let parse = |(offer, nonce, at): (String, String, i64)| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(&nonce, &mut bytes).map_err(|_| damaged(&offer))?;
+            Ok(Issued { offer: offer.parse().map_err(|_| damaged(&offer))?, nonce: bytes, at })
+        };
+        let issued = issued.into_iter().map(parse).collect::<Result<_, StoreError>>()?;
+        Ok(Memory { issued, seen, activated })
     }
 
     /// All jobs, the latest first: their records.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eider_attest::{Binding, Envelope, EvidenceKind};
-use eider_protocol::{Challenge, Demand, Hash, Identity, NodeId, Offer, OfferId};
+use eider_protocol::{Challenge, Decline, DeclineReason, Demand, Hash, Identity, NodeId, Offer, OfferId};
 use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
+use tokio::sync::{mpsc, oneshot};
 
 /// What a device says.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +60,7 @@ type EnvelopeKey = (NodeId, Hash, Hash);
 type Made = (Instant, Arc<Vec<u8>>);
 
 /// A worker's envelopes: the last one for each requester, policy and engine can be used again.
-pub(crate) struct Envelopes {
+struct Envelopes {
     attester: Arc<dyn Attester>,
     made: Mutex<HashMap<EnvelopeKey, Made>>,
 }
@@ -68,12 +69,12 @@ pub(crate) struct Envelopes {
 const KEPT: usize = 256;
 
 impl Envelopes {
-    pub(crate) fn new(attester: Arc<dyn Attester>) -> Self {
+    fn new(attester: Arc<dyn Attester>) -> Self {
         Self { attester, made: Mutex::default() }
     }
 
     /// The envelope for a Bid. Waits for the device.
-    pub(crate) fn envelope(
+    fn envelope(
         &self,
         identity: &Identity,
         sealing: [u8; 32],
@@ -121,7 +122,132 @@ impl Envelopes {
         Ok(bytes)
     }
 
-    pub(crate) fn activate(&self, challenge: &Challenge) -> Result<Vec<u8>, String> {
+    fn activate(&self, challenge: &Challenge) -> Result<Vec<u8>, String> {
         self.attester.activate(&challenge.credential, &challenge.secret)
+    }
+}
+
+/// Requests that wait for the device: it answers one at a time, and a TPM takes half a second for each.
+const WAITING: usize = 16;
+/// Those of one requester, so that it takes no more than its share of that time.
+const WAITING_PER_REQUESTER: usize = 2;
+
+/// What a device is asked.
+enum Ask {
+    Envelope {
+        identity: Identity,
+        sealing: [u8; 32],
+        offer: Box<Offer>,
+        id: OfferId,
+        demand: Demand,
+        answer: Answer<Arc<Vec<u8>>>,
+    },
+    Activate {
+        challenge: Challenge,
+        answer: Answer<Vec<u8>>,
+    },
+}
+
+type Answer<T> = oneshot::Sender<Result<T, String>>;
+
+/// The way to the device: one task asks it, one thing at a time, and nobody waits behind more than [`WAITING`] others.
+pub(crate) struct Desk {
+    asks: mpsc::Sender<Ask>,
+    waiting: Arc<Mutex<HashMap<NodeId, usize>>>,
+}
+
+/// A place in the queue, given back when it is answered or nobody waits any more.
+struct Place {
+    waiting: Arc<Mutex<HashMap<NodeId, usize>>>,
+    requester: NodeId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock();
+        if let Some(n) = waiting.get_mut(&self.requester) {
+            *n -= 1;
+            if *n == 0 {
+                waiting.remove(&self.requester);
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Must be called within a tokio runtime. The task ends with the desk.
+    pub(crate) fn open(attester: Arc<dyn Attester>) -> Self {
+        let (asks, mut asked) = mpsc::channel::<Ask>(WAITING);
+        let envelopes = Arc::new(Envelopes::new(attester));
+        tokio::spawn(async move {
+            while let Some(ask) = asked.recv().await {
+                let envelopes = envelopes.clone();
+                // A device that hangs holds this queue and nothing else.
+                let done = tokio::task::spawn_blocking(move || ask.answer(&envelopes)).await;
+                if let Err(e) = done {
+                    tracing::error!("evidence: {e}");
+                }
+            }
+        });
+        Self { asks, waiting: Arc::default() }
+    }
+
+    fn place(&self, requester: NodeId) -> Option<Place> {
+        let mut waiting = self.waiting.lock();
+        let n = waiting.entry(requester).or_default();
+        if *n >= WAITING_PER_REQUESTER {
+            return None;
+        }
+        *n += 1;
+        Some(Place { waiting: self.waiting.clone(), requester })
+    }
+
+    /// The envelope for a Bid; none if the device makes none.
+    ///
+    /// # Errors
+    /// Too many wait for the device.
+    pub(crate) async fn envelope(
+        &self,
+        identity: &Identity,
+        sealing: [u8; 32],
+        offer: &Offer,
+        id: OfferId,
+        demand: Demand,
+    ) -> Result<Option<Arc<Vec<u8>>>, Decline> {
+        let busy = || Decline { reason: DeclineReason::Busy, detail: "its device makes evidence for others".into() };
+        let _place = self.place(offer.requester).ok_or_else(busy)?;
+        let (answer, answered) = oneshot::channel();
+        let (identity, offer) = (identity.clone(), Box::new(offer.clone()));
+        let ask = Ask::Envelope { identity, sealing, offer, id, demand, answer };
+        self.asks.try_send(ask).map_err(|_| busy())?;
+        let made = answered.await.unwrap_or_else(|e| Err(e.to_string()));
+        Ok(made.inspect_err(|why| tracing::warn!(job = %id, "no evidence: {why}")).ok())
+    }
+
+    /// Opens the credential of a Challenge.
+    pub(crate) async fn activate(&self, requester: NodeId, challenge: Challenge) -> Result<Vec<u8>, String> {
+        let busy = || "the device makes evidence for others".to_string();
+        let _place = self.place(requester).ok_or_else(busy)?;
+        let (answer, answered) = oneshot::channel();
+        self.asks.try_send(Ask::Activate { challenge, answer }).map_err(|_| busy())?;
+        answered.await.unwrap_or_else(|e| Err(e.to_string()))
+    }
+}
+
+impl Ask {
+    /// Waits for the device, unless nobody waits for the answer any more.
+    fn answer(self, envelopes: &Envelopes) {
+        match self {
+            Self::Envelope { identity, sealing, offer, id, demand, answer } => {
+                if !answer.is_closed() {
+                    let _ = answer.send(envelopes.envelope(&identity, sealing, &offer, id, demand));
+                }
+            }
+            Self::Activate { challenge, answer } => {
+                if !answer.is_closed() {
+                    let _ = answer.send(envelopes.activate(&challenge));
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,15 @@
 //! A donated machine: Offers in, Commits and results out, as far as its owner wishes.
+//!
+//! [`accept`](accept.rs) lets connections and streams in; [`job`](job.rs) is a stream that began with an Offer;
+//! [`deliver`](deliver.rs) keeps results and serves Verify; [`inputs`](inputs.rs) fetches what a job reads; [`evidence`](evidence.rs) asks
+//! the device that vouches for the machine; [`owner`](owner.rs) watches what its owner wants.
 
+mod accept;
+mod deliver;
 mod device;
 mod evidence;
+mod inputs;
+mod job;
 mod owner;
 mod policy;
 mod worker;
@@ -10,4 +18,4 @@ pub use device::{DeviceConfig, DeviceError};
 pub use evidence::{Attester, DevelopmentAttester, Evidence};
 pub use owner::{Hours, PauseFile, Presence, watch_owner};
 pub use policy::{PolicyError, WorkerPolicy};
-pub use worker::{Worker, WorkerError, WorkerSetup};
+pub use worker::{Spooled, Worker, WorkerError, WorkerSetup};

@@ -24,9 +24,11 @@ pub struct WorkerPolicy {
     pub memory: ByteSize,
     /// Jobs at a time.
     pub jobs: u32,
+    /// Jobs of one requester at a time; two thirds of all unless said, so that no requester takes the whole machine.
+    pub per_requester: Option<u32>,
     /// Processor threads, all unless said. A job runs on one, so no more jobs than this run at a time.
     pub threads: Option<u32>,
-    /// Disk for cached inputs.
+    /// Disk for cached inputs and results together.
     pub disk: ByteSize,
     /// Largest result of one job.
     pub result: ByteSize,
@@ -59,6 +61,7 @@ impl Default for WorkerPolicy {
             listen: SocketAddr::from(([127, 0, 0, 1], 7440)),
             memory: ByteSize::gib(4),
             jobs: 2,
+            per_requester: None,
             threads: None,
             disk: ByteSize::gib(10),
             result: ByteSize::gib(4),
@@ -122,6 +125,9 @@ impl WorkerPolicy {
         if self.jobs == 0 || self.jobs > 1024 {
             return no("`jobs` must be 1 to 1024");
         }
+        if self.per_requester == Some(0) {
+            return no("`per_requester` must be at least 1");
+        }
         if self.threads == Some(0) {
             return no("`threads` must be at least 1");
         }
@@ -141,9 +147,13 @@ impl WorkerPolicy {
         if let Some(unknown) = self.grant.iter().find(|g| !CONTRACT.contains(&g.as_str())) {
             return no(&format!("`grant` names {unknown:?}, which is no interface of the engine contract"));
         }
+        let jobs = self.jobs.min(self.threads.unwrap_or(u32::MAX));
         Ok(Donation {
             memory: self.memory.as_u64(),
-            jobs: self.jobs.min(self.threads.unwrap_or(u32::MAX)),
+            // What cells hold while they wait is known when there are images.
+            idle_memory: 0,
+            jobs,
+            per_requester: self.per_requester.unwrap_or(Donation::usual_per_requester(jobs)).min(jobs),
             disk: self.disk.as_u64(),
             result: self.result.as_u64(),
             run_ms: u64::try_from(self.run.as_millis()).unwrap_or(u64::MAX),
@@ -185,6 +195,7 @@ mod tests {
             "classes = []",
             "classes = [\"sensitive\"]",
             "threads = 0",
+            "per_requester = 0",
             "load = 0.0",
             "load = nan",
             "grant = [\"wasi:cli/run\"]",

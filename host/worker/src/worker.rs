@@ -1,46 +1,30 @@
-//! A worker: answers Offers, runs what is dispatched to it, commits, delivers.
-//!
-//! One task per connection, one per stream. A job's state lives in its stream's task; what several streams of a job
-//! share (the committed result that a Verify stream opens) is in [`Committed`].
+//! A worker that is up: what its parts share, and its beginning and end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use eider_attest::Envelope;
+use cap_std::fs::Dir;
 use eider_core::{Admission, Donation, EngineStand};
-use eider_inputs::{CacheError, Entry, InputCache, read_at};
-use eider_net::{BlobError, Connection, Endpoint, EndpointError, Incoming, JobStream, Source, StreamError};
-use eider_protocol::{
-    Bid, CHUNK_GROUP_BYTES, Challenge, Commit, Decline, Dispatch, Fetch, Hash, Identity, InputEntry, Kind, NodeId,
-    Offer, OfferId, Outcome, Progress, ResetCode, Response, SealingKey, Settle, Signed, Stage, Task, Verify,
-    manifest_check, query_hash,
-};
-use eider_runner::{InputReader, Product, Reading, RunError, Runner, Work};
-use eider_sandbox::{BrokerError, CellError, Variant};
+use eider_inputs::{CacheError, InputCache};
+use eider_net::{Endpoint, EndpointError, Gate, GateLimits};
+use eider_protocol::{Hash, Identity, NodeId, OfferId, ResetCode, SealingKey};
+use eider_runner::{Disk, Runner};
 use parking_lot::Mutex;
-use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::evidence::{Attester, Envelopes};
+use crate::accept;
+use crate::deliver::Results;
+use crate::evidence::{Attester, Desk};
 
-/// A stream whose first message does not come in this time is reset.
-const FIRST_MESSAGE: Duration = Duration::from_secs(10);
-/// A Bid is good for this long.
-const BID_VALID: Duration = Duration::from_secs(60);
-/// How often a running job says that it lives.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// A committed result is kept for this long without a word from its requester.
-const RESULT_KEPT: Duration = Duration::from_secs(600);
-/// Connections at a time; further ones are refused.
-const CONNECTIONS_MAX: usize = 1024;
-/// Job streams of one connection at a time.
-const STREAMS_MAX: usize = 64;
+/// How often what was fetched is made to last, and results whose time is up are given back.
+const TIDY_EVERY: Duration = Duration::from_secs(2);
+/// How long a worker that goes down waits for its tasks, and then for its peers to be told.
+const SHUTDOWN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(500));
 
 /// What a worker needs.
 pub struct WorkerSetup {
@@ -56,8 +40,10 @@ pub struct WorkerSetup {
     pub running: Arc<AtomicUsize>,
     /// Why no job is to be taken or run now, if none is; watched for as long as the worker lives.
     pub closed: watch::Receiver<Option<String>>,
-    /// Where inputs are cached.
-    pub cache: PathBuf,
+    /// Where inputs are cached; nothing else is in it.
+    pub cache: Dir,
+    /// Bytes that results take on the disk; the runner counts them here.
+    pub spooled: Arc<Spooled>,
     /// What runs jobs.
     pub runner: Arc<dyn Runner>,
     /// What vouches for this machine, if anything.
@@ -81,6 +67,49 @@ pub enum WorkerError {
     Io(#[from] std::io::Error),
 }
 
+/// Bytes that results take on the disk of the donation. What they take, cached inputs that no job uses give back.
+#[derive(Debug)]
+pub struct Spooled {
+    disk: u64,
+    state: Mutex<(u64, Option<InputCache>)>,
+}
+
+impl Spooled {
+    /// For a donation of so many bytes of disk.
+    pub fn new(disk: u64) -> Arc<Self> {
+        Arc::new(Self { disk, state: Mutex::new((0, None)) })
+    }
+
+    /// Bytes that results take now.
+    pub fn used(&self) -> u64 {
+        self.state.lock().0
+    }
+
+    fn attach(&self, cache: InputCache) {
+        self.state.lock().1 = Some(cache);
+    }
+
+    fn change(&self, to: impl Fn(u64) -> u64) {
+        let (used, cache) = {
+            let mut state = self.state.lock();
+            state.0 = to(state.0);
+            (state.0, state.1.clone())
+        };
+        if let Some(cache) = cache {
+            cache.set_budget(self.disk.saturating_sub(used));
+        }
+    }
+}
+
+impl Disk for Spooled {
+    fn take(&self, bytes: u64) {
+        self.change(|used| used.saturating_add(bytes));
+    }
+    fn give_back(&self, bytes: u64) {
+        self.change(|used| used.saturating_sub(bytes));
+    }
+}
+
 /// A worker that is up.
 pub struct Worker {
     shared: Arc<Shared>,
@@ -88,26 +117,38 @@ pub struct Worker {
     address: SocketAddr,
 }
 
-struct Shared {
-    identity: Identity,
-    endpoint: Endpoint,
-    admission: Mutex<Admission>,
-    runner: Arc<dyn Runner>,
-    sealing: SealingKey,
-    envelopes: Option<Arc<Envelopes>>,
-    cache: InputCache,
-    committed: Mutex<HashMap<OfferId, Committed>>,
-    closed: watch::Receiver<Option<String>>,
-    running: Arc<AtomicUsize>,
-    shutdown: CancellationToken,
+/// What the streams of all connections share. No lock in it is held across a wait.
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) gate: Gate,
+    pub(crate) admission: Mutex<Admission>,
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) sealing: SealingKey,
+    pub(crate) desk: Option<Desk>,
+    pub(crate) cache: InputCache,
+    pub(crate) results: Results,
+    pub(crate) closed: watch::Receiver<Option<String>>,
+    pub(crate) running: Arc<AtomicUsize>,
+    pub(crate) shutdown: CancellationToken,
 }
 
-/// A result that a requester may open.
-struct Committed {
-    requester: NodeId,
-    root: Hash,
-    length: u64,
-    source: Source,
+impl Shared {
+    pub(crate) fn node(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// A result's time is up, or it is not wanted.
+    pub(crate) fn forget(&self, id: &OfferId) {
+        self.results.remove(id);
+        self.admission.lock().forget(id);
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 impl Worker {
@@ -118,23 +159,26 @@ impl Worker {
     pub fn start(setup: WorkerSetup) -> Result<Self, WorkerError> {
         let endpoint = Endpoint::bind(setup.listen, &setup.identity)?;
         let address = endpoint.local_addr()?;
-        let cache = InputCache::open(&setup.cache, setup.donation.disk)?;
+        let cache = InputCache::open(setup.cache, setup.donation.disk)?;
+        setup.spooled.attach(cache.clone());
         let shared = Arc::new(Shared {
             identity: setup.identity,
             endpoint,
+            gate: Gate::new(GateLimits::default()),
             admission: Mutex::new(Admission::new(setup.donation, setup.engines)),
             closed: setup.closed,
             running: setup.running,
             runner: setup.runner,
             sealing: SealingKey::generate().map_err(|_| WorkerError::Random)?,
-            envelopes: setup.attester.map(|a| Arc::new(Envelopes::new(a))),
+            desk: setup.attester.map(Desk::open),
             cache,
-            committed: Mutex::default(),
+            results: Results::default(),
             shutdown: CancellationToken::new(),
         });
         let tasks = TaskTracker::new();
-        tasks.spawn(accept(shared.clone(), tasks.clone()));
+        tasks.spawn(accept::accept(shared.clone(), tasks.clone()));
         tasks.spawn(follow_owner(shared.clone()));
+        tasks.spawn(tidy(shared.clone()));
         Ok(Self { shared, tasks, address })
     }
 
@@ -145,7 +189,7 @@ impl Worker {
 
     /// Who it is.
     pub fn node(&self) -> NodeId {
-        self.shared.identity.node_id()
+        self.shared.node()
     }
 
     /// Takes no more jobs, resets those that run, and waits until all is told and ended.
@@ -153,8 +197,9 @@ impl Worker {
         self.shared.admission.lock().close(Some("the worker is shutting down".into()));
         self.shared.shutdown.cancel();
         self.tasks.close();
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await;
-        self.shared.endpoint.close(ResetCode::ShuttingDown, Duration::from_millis(500)).await;
+        let _ = tokio::time::timeout(SHUTDOWN.0, self.tasks.wait()).await;
+        self.shared.endpoint.close(ResetCode::ShuttingDown, SHUTDOWN.1).await;
+        sync(&self.shared).await;
     }
 }
 
@@ -173,377 +218,42 @@ async fn follow_owner(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(shared: Arc<Shared>, tasks: TaskTracker) {
-    let connections = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+/// Gives back results whose time is up, and makes what was fetched last a restart.
+async fn tidy(shared: Arc<Shared>) {
     loop {
-        let incoming = tokio::select! {
-            incoming = shared.endpoint.accept() => incoming,
+        tokio::select! {
+            () = tokio::time::sleep(TIDY_EVERY) => {}
             () = shared.shutdown.cancelled() => return,
-        };
-        let Some(incoming) = incoming else { return };
-        let Ok(permit) = connections.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let (shared, streams) = (shared.clone(), tasks.clone());
-        tasks.spawn(async move {
-            match Endpoint::finish(incoming).await {
-                Ok(connection) => serve_connection(&shared, &connection, &streams).await,
-                Err(e) => tracing::debug!("handshake failed: {e}"),
-            }
-            drop(permit);
-        });
-    }
-}
-
-async fn serve_connection(shared: &Arc<Shared>, connection: &Connection, tasks: &TaskTracker) {
-    let requester = connection.node();
-    tracing::debug!(%requester, address = %connection.remote_address(), "connected");
-    let streams = Arc::new(tokio::sync::Semaphore::new(STREAMS_MAX));
-    loop {
-        let stream = tokio::select! {
-            stream = connection.accept() => stream,
-            () = shared.shutdown.cancelled() => return,
-        };
-        let Ok(mut stream) = stream else { break };
-        let Ok(permit) = streams.clone().try_acquire_owned() else {
-            stream.reset(ResetCode::TooMany);
-            continue;
-        };
-        let (shared, connection) = (shared.clone(), connection.clone());
-        tasks.spawn(async move {
-            if let Err(code) = serve_stream(&shared, &connection, &mut stream).await {
-                tracing::debug!(requester = %connection.node(), "stream reset: {code}");
-                stream.reset(code);
-            }
-            drop(permit);
-        });
-    }
-    shared.committed.lock().retain(|_, c| c.requester != requester);
-}
-
-/// The code to answer an error with.
-fn code_of(e: &StreamError) -> ResetCode {
-    e.reset_code().unwrap_or(ResetCode::Cancelled)
-}
-
-async fn serve_stream(shared: &Shared, connection: &Connection, stream: &mut JobStream) -> Result<(), ResetCode> {
-    let first = tokio::time::timeout(FIRST_MESSAGE, stream.receiver.expect()).await.map_err(|_| ResetCode::Stalled)?;
-    let first = first.map_err(|e| code_of(&e))?;
-    match first.kind {
-        Kind::Offer => JobTask { shared, connection, stream }.run(&first).await,
-        Kind::Verify => deliver(shared, connection, stream, &first).await,
-        _ => Err(ResetCode::Unexpected),
-    }
-}
-
-/// A Verify stream: the result's bytes, from where the requester has them.
-async fn deliver(
-    shared: &Shared,
-    connection: &Connection,
-    stream: &mut JobStream,
-    first: &Incoming,
-) -> Result<(), ResetCode> {
-    let verify = first.open::<Verify>(connection.node()).map_err(|e| code_of(&e))?;
-    let verify = verify.message();
-    let (source, length) = {
-        let committed = shared.committed.lock();
-        let c =
-            committed.get(&verify.offer).filter(|c| c.requester == connection.node()).ok_or(ResetCode::WrongPeer)?;
-        if verify.root != c.root || verify.offset > c.length || !verify.offset.is_multiple_of(CHUNK_GROUP_BYTES) {
-            return Err(ResetCode::Malformed);
         }
-        (c.source.clone(), c.length)
-    };
-    match eider_net::send(&mut stream.sender, source, verify.offset, length).await {
-        Ok(()) => {
-            stream.sender.finish();
-            stream.sender.delivered().await;
-            Ok(())
+        for id in shared.results.expired() {
+            tracing::info!(job = %id, "its requester has not taken the result in time");
+            shared.forget(&id);
         }
-        Err(BlobError::Stream(e)) => Err(code_of(&e)),
-        Err(e) => {
-            tracing::error!(job = %verify.offer, "a result cannot be delivered: {e}");
-            Err(ResetCode::CellFailed)
-        }
+        sync(&shared).await;
     }
 }
 
-struct JobTask<'a> {
-    shared: &'a Shared,
-    connection: &'a Connection,
-    stream: &'a mut JobStream,
+async fn sync(shared: &Arc<Shared>) {
+    let cache = shared.cache.clone();
+    match tokio::task::spawn_blocking(move || cache.sync()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::warn!("what was fetched will not survive a restart: {e}"),
+        Err(e) => tracing::warn!("the cache cannot be synced: {e}"),
+    }
 }
 
-/// Gives back what a job held, however it ends.
-struct Leased<'a>(&'a Shared, OfferId);
+/// Counts a job as running, for as long as it holds memory.
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
-impl Drop for Leased<'_> {
+impl Counted {
+    pub(crate) fn new(running: &Arc<AtomicUsize>) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Self(running.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-        self.0.admission.lock().release(&self.1);
-        self.0.committed.lock().remove(&self.1);
-    }
-}
-
-impl JobTask<'_> {
-    async fn run(&mut self, first: &Incoming) -> Result<(), ResetCode> {
-        let requester = self.connection.node();
-        let offer = first.open::<Offer>(requester).map_err(|e| code_of(&e))?;
-        if offer.message().requester != requester {
-            return Err(ResetCode::WrongPeer);
-        }
-        let id = OfferId::from_bytes(*offer.body_hash().as_bytes());
-        let answer = self.shared.admission.lock().consider(offer.message());
-        let declined = answer.is_err();
-        let evidence = if declined { None } else { self.evidence(id, offer.message()).await };
-        let shown = evidence.as_ref().map(|e| Envelope::hash(e));
-        let evidence = evidence.map(|e| ByteBuf::from(e.to_vec()));
-        self.send(Bid { offer: id, answer, sealing: self.shared.sealing.public(), evidence }).await?;
-        if declined {
-            self.stream.sender.finish();
-            self.stream.sender.delivered().await;
-            return Ok(());
-        }
-        let task = self.expect_task(id, offer.message(), shown).await?;
-        let admitted = self.shared.admission.lock().admit(id, offer.message());
-        admitted.map_err(|decline: Decline| {
-            tracing::info!(job = %id, "capacity was taken meanwhile: {}", decline.detail);
-            ResetCode::OverCapacity
-        })?;
-        let leased = Leased(self.shared, id);
-        self.shared.running.fetch_add(1, Ordering::Relaxed);
-        let started = std::time::Instant::now();
-        let product = self.execute(id, offer.message(), task).await?;
-        tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
-        self.commit_and_settle(id, product, leased).await
-    }
-
-    async fn send<T: eider_protocol::Body>(&mut self, message: T) -> Result<(), ResetCode> {
-        let signed = Signed::sign(&self.shared.identity, message);
-        self.stream.sender.send(&signed).await.map_err(|e| code_of(&e))
-    }
-
-    /// The envelope that the Offer asks for, if this machine can make one.
-    async fn evidence(&self, id: OfferId, offer: &Offer) -> Option<Arc<Vec<u8>>> {
-        let (demand, envelopes) = (offer.attest?, self.shared.envelopes.clone()?);
-        let (identity, sealing, offer) = (self.shared.identity.clone(), self.shared.sealing.public(), offer.clone());
-        let made = move || envelopes.envelope(&identity, sealing, &offer, id, demand);
-        let made = tokio::task::spawn_blocking(made).await.unwrap_or_else(|e| Err(e.to_string()));
-        made.inspect_err(|why| tracing::warn!(job = %id, "no evidence: {why}")).ok()
-    }
-
-    /// Opens the credential of a Challenge and answers it.
-    async fn respond(&mut self, id: OfferId, frame: &Incoming) -> Result<(), ResetCode> {
-        let challenge = frame.open::<Challenge>(self.connection.node()).map_err(|e| code_of(&e))?;
-        let challenge = challenge.message().clone();
-        if challenge.offer != id {
-            return Err(ResetCode::WrongPeer);
-        }
-        let envelopes = self.shared.envelopes.clone().ok_or(ResetCode::Unexpected)?;
-        let opened = tokio::task::spawn_blocking(move || envelopes.activate(&challenge)).await;
-        let secret = opened.unwrap_or_else(|e| Err(e.to_string())).map_err(|why| {
-            tracing::warn!(job = %id, "the credential cannot be opened: {why}");
-            ResetCode::NotGranted
-        })?;
-        self.send(Response { offer: id, secret }).await
-    }
-
-    async fn next_frame(&mut self) -> Result<Incoming, ResetCode> {
-        let frame = tokio::select! {
-            frame = tokio::time::timeout(BID_VALID, self.stream.receiver.expect()) => frame,
-            () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
-        };
-        frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))
-    }
-
-    /// Waits for the Dispatch, with at most one Challenge before it, and opens what is sealed in it.
-    async fn expect_task(&mut self, id: OfferId, offer: &Offer, shown: Option<Hash>) -> Result<Task, ResetCode> {
-        let mut frame = self.next_frame().await?;
-        if frame.kind == Kind::Challenge {
-            self.respond(id, &frame).await?;
-            frame = self.next_frame().await?;
-        }
-        let dispatch = frame.open::<Dispatch>(self.connection.node()).map_err(|e| code_of(&e))?;
-        let dispatch = dispatch.message();
-        if dispatch.offer != id || dispatch.worker != self.shared.identity.node_id() {
-            return Err(ResetCode::WrongPeer);
-        }
-        let d = self.shared.sealing.open(dispatch, shown).map_err(|e| e.reset_code())?;
-        let bytes = d.inputs.iter().try_fold(0u64, |sum, e| sum.checked_add(e.size));
-        let same = query_hash(&d.sql) == offer.query
-            && d.inputs.len() as u64 == u64::from(offer.inputs.count)
-            && bytes == Some(offer.inputs.bytes);
-        if !same {
-            return Err(ResetCode::QueryMismatch);
-        }
-        manifest_check(&d.inputs).map_err(|_| ResetCode::Malformed)?;
-        Ok(d)
-    }
-
-    /// Runs the job while saying that it lives; ends it when the requester resets, time is up, or the node goes down.
-    async fn execute(&mut self, id: OfferId, offer: &Offer, task: Task) -> Result<Product, ResetCode> {
-        let variant = Variant::of_profile(&offer.profile).ok_or(ResetCode::Malformed)?;
-        let inputs = RemoteInputs::new(self.shared, self.connection, id, &task.inputs).map_err(|e| {
-            tracing::warn!(job = %id, "{e}");
-            ResetCode::InputUnavailable
-        })?;
-        let (progress, mut watched) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
-        let work = Work { task, limits: offer.limits, engine: offer.engine, variant };
-        let mut running = self.shared.runner.run(work, &inputs, progress);
-        let limit = tokio::time::sleep(Duration::from_millis(offer.limits.run_ms));
-        tokio::pin!(limit);
-        let mut ticker = tokio::time::interval(PROGRESS_EVERY);
-        ticker.tick().await;
-        let mut closed = self.shared.closed.clone();
-        let withdrawn = async move {
-            // A worker whose owner cannot be watched any more is one that nobody withdraws.
-            if closed.wait_for(Option::is_some).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::pin!(withdrawn);
-        let (receiver, sender) = (&mut self.stream.receiver, &mut self.stream.sender);
-        let said = receiver.frame();
-        tokio::pin!(said);
-        loop {
-            tokio::select! {
-                product = &mut running => return product.map_err(|e| run_error(id, &e)),
-                word = &mut said => return Err(match word {
-                    Ok(Some(_)) => ResetCode::Unexpected,
-                    Ok(None) => ResetCode::Cancelled,
-                    Err(e) => code_of(&e),
-                }),
-                () = &mut limit => return Err(ResetCode::TimeLimit),
-                () = &mut withdrawn => return Err(ResetCode::Withdrawn),
-                () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
-                _ = ticker.tick() => {
-                    let now = *watched.borrow_and_update();
-                    sender.frame(Kind::Progress, &now.to_payload()).await.map_err(|e| code_of(&e))?;
-                }
-            }
-        }
-    }
-
-    async fn commit_and_settle(&mut self, id: OfferId, product: Product, leased: Leased<'_>) -> Result<(), ResetCode> {
-        let requester = self.connection.node();
-        let digest = product.outcome.digest();
-        if let (Outcome::Completed { root, length, .. }, Some(source)) = (&product.outcome, product.result) {
-            let result = Committed { requester, root: *root, length: *length, source };
-            self.shared.committed.lock().insert(id, result);
-        }
-        self.send(Commit { offer: id, outcome: product.outcome }).await?;
-        let frame = tokio::select! {
-            frame = tokio::time::timeout(RESULT_KEPT, self.stream.receiver.expect()) => frame,
-            () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
-        };
-        let frame = frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))?;
-        let settle = frame.open::<Settle>(requester).map_err(|e| code_of(&e))?;
-        let settle = settle.message().clone();
-        if settle.offer != id || settle.worker != self.shared.identity.node_id() || settle.digest != digest {
-            return Err(ResetCode::Malformed);
-        }
-        tracing::info!(job = %id, verdict = ?settle.verdict, "settled");
-        // Before the requester knows, who may have a next job at once.
-        drop(leased);
-        self.send(settle).await?;
-        self.stream.sender.finish();
-        self.stream.sender.delivered().await;
-        Ok(())
-    }
-}
-
-fn outcome_word(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Completed { root, rows, .. } => format!("{rows} rows, root {}", root.short()),
-        Outcome::Failed { kind, .. } => kind.to_string(),
-    }
-}
-
-fn run_error(id: OfferId, e: &RunError) -> ResetCode {
-    tracing::warn!(job = %id, "no outcome: {e}");
-    match e {
-        RunError::Cell(CellError::Broker(BrokerError::InputUnavailable(..))) => ResetCode::InputUnavailable,
-        RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
-        RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::DiskFull,
-        RunError::Cell(_) | RunError::NoImage(..) | RunError::Output(_) => ResetCode::CellFailed,
-    }
-}
-
-/// Inputs that the requester serves, through the cache.
-struct RemoteInputs<'a> {
-    cache: &'a InputCache,
-    connection: &'a Connection,
-    offer: OfferId,
-    entries: Vec<InputEntry>,
-    cached: Vec<Arc<Entry>>,
-}
-
-impl InputReader for RemoteInputs<'_> {
-    fn read<'b>(&'b self, index: u32, offset: u64, into: &'b mut [u8]) -> Reading<'b> {
-        Box::pin(self.read_range(index, offset, into))
-    }
-}
-
-impl<'a> RemoteInputs<'a> {
-    fn new(
-        shared: &'a Shared,
-        connection: &'a Connection,
-        offer: OfferId,
-        entries: &[InputEntry],
-    ) -> Result<Self, CacheError> {
-        let cached = entries.iter().map(|e| shared.cache.entry(e.hash, e.size)).collect::<Result<_, _>>()?;
-        Ok(Self { cache: &shared.cache, connection, offer, entries: entries.to_vec(), cached })
-    }
-
-    async fn read_range(&self, index: u32, offset: u64, into: &mut [u8]) -> Result<(), BrokerError> {
-        let (info, entry) = (&self.entries[index as usize], &self.cached[index as usize]);
-        let end = offset + into.len() as u64;
-        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
-        if !into.is_empty() && entry.missing(offset, end).is_some() {
-            let _alone = entry.fetching.lock().await;
-            while let Some((start, stop)) = entry.missing(offset, end) {
-                self.fetch(index, entry, start, stop).await?;
-            }
-        }
-        read_at(&entry.file, offset, into).await.map_err(|e| unavailable(e.to_string()))
-    }
-
-    /// Fetches missing spans, once more if the stream breaks while the connection stands.
-    async fn fetch(&self, index: u32, entry: &Arc<Entry>, start: u64, end: u64) -> Result<(), BrokerError> {
-        let info = &self.entries[index as usize];
-        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
-        self.cache.reserve(end - start).map_err(|e| unavailable(e.to_string()))?;
-        let mut result = self.fetch_once(index, entry, start, end).await;
-        if matches!(result, Err(BlobError::Stream(StreamError::Ended))) {
-            result = self.fetch_once(index, entry, start, end).await;
-        }
-        match result {
-            Ok(()) => {
-                self.cache.filled(info.hash, entry, start, end);
-                Ok(())
-            }
-            Err(e) => {
-                self.cache.unreserve(end - start);
-                Err(match e {
-                    BlobError::Stream(StreamError::Reset(ResetCode::InputChanged)) => BrokerError::InputChanged(
-                        info.table.clone(),
-                        "the requester's file is no longer what it pinned".into(),
-                    ),
-                    e => unavailable(e.to_string()),
-                })
-            }
-        }
-    }
-
-    async fn fetch_once(&self, index: u32, entry: &Arc<Entry>, start: u64, end: u64) -> Result<(), BlobError> {
-        let info = &self.entries[index as usize];
-        let mut stream = self.connection.open().await?;
-        let fetch = Fetch { offer: self.offer, index, start, end };
-        stream.sender.frame(Kind::Fetch, &fetch.to_payload()).await?;
-        stream.sender.finish();
-        let entry = entry.clone();
-        let sink = move |offset: u64, bytes: &[u8]| entry.write(offset, bytes);
-        eider_net::receive(&mut stream.receiver, info.hash.into(), info.size, (start, end), sink).await
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,8 +5,8 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use eider_node::{JobRecord, What};
-use eider_protocol::Outcome;
+use eider_node::{Fate, JobRecord, What};
+use eider_protocol::{Outcome, ResetCode};
 use eider_tests::{Behaviour, Grid, Job, eider, engine_cache, target_dir, tpch};
 
 const QUERIES: [usize; 12] = [1, 3, 4, 5, 6, 9, 10, 12, 13, 14, 18, 21];
@@ -45,7 +45,7 @@ async fn main() -> Result<ExitCode> {
         job.inputs = tpch::inputs(&data);
         let ran = grid.run(&job).await?;
         show(n, &ran.record, &mut shown);
-        if ran.record.end != "verified" {
+        if ran.record.end.word() != "verified" {
             bail!("query {n} ended as {}: {}", ran.record.end, ran.record.reason);
         }
     }
@@ -81,16 +81,16 @@ struct Summary {
 fn show(n: usize, record: &JobRecord, summary: &mut Summary) {
     let Some(Outcome::Completed { rows, length, metering, root }) = &record.outcome else { return };
     println!("\nTPC-H {n}: {rows} rows, {length} bytes, root {}  (k={} q={})", root.short(), record.k, record.quorum);
-    let at = |what| record.first(what).map_or_else(|| "-".into(), |ms| format!("{ms:.0}"));
-    let dispatch = at(What::Dispatch);
+    let at = |what: fn(&What) -> bool| record.first(what).map_or_else(|| "-".into(), |ms| format!("{ms:.0}"));
+    let dispatch = at(|w| matches!(w, What::Dispatch { .. }));
     println!(
         "  ms: offer {}, first bid {}, dispatch {dispatch}, first commit {}, quorum {}, first verified byte {}, done {}",
-        at(What::Offer),
-        at(What::Bid),
-        at(What::Commit),
-        at(What::Quorum),
-        at(What::FirstByte),
-        at(What::Done),
+        at(|w| *w == What::Offer),
+        at(|w| *w == What::Bid),
+        at(|w| *w == What::Commit),
+        at(|w| *w == What::Quorum),
+        at(|w| *w == What::FirstByte),
+        at(|w| *w == What::Done),
     );
     println!(
         "  metering: {} bytes in {} reads, {} MiB of memory",
@@ -102,13 +102,14 @@ fn show(n: usize, record: &JobRecord, summary: &mut Summary) {
     println!("  agreed: {}", names.join(" "));
     for peer in &record.peers {
         let node = peer.node.map(|n| n.short()).unwrap_or_default();
+        let (Fate::Caught { code, .. } | Fate::Reset { code }) = &peer.fate else { continue };
         if peer.at_fault {
             println!("  CAUGHT {node}: {}", peer.fate);
-        } else if peer.fate.starts_with("reset:") && !peer.fate.contains("other bids") {
+        } else if code.0 != ResetCode::NotChosen {
             println!("  {node}: {}", peer.fate);
         }
-        summary.dissent += usize::from(peer.fate.contains("disagrees"));
-        summary.wrong_bytes += usize::from(peer.fate.contains("do not match"));
-        summary.left_behind += usize::from(peer.fate.contains("without this"));
+        summary.dissent += usize::from(code.0 == ResetCode::Dissent);
+        summary.wrong_bytes += usize::from(code.0 == ResetCode::WrongBytes);
+        summary.left_behind += usize::from(matches!(code.0, ResetCode::QuorumReached | ResetCode::Stalled));
     }
 }

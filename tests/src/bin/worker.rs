@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use eider_net::{Source, file_outboard};
+use eider_net::file_outboard;
 use eider_node::{
-    CellRunner, EngineBinary, InputReader, Paths, Product, Runner, Running, Work, Worker, WorkerPolicy, WorkerSetup,
+    CellRunner, EngineBinary, InputReader, Paths, Product, Runner, Running, Spooled, Work, Worker, WorkerPolicy,
+    WorkerSetup,
 };
 use eider_protocol::{Hash, Outcome, Progress};
 use eider_sandbox::{CellCommand, ImageCache, Pool, Variant};
@@ -59,21 +60,20 @@ impl Runner for Spoiler {
 
 /// Changes one byte in the middle of the result's file; with `recommit`, commits to what that makes.
 fn spoil(product: Product, recommit: bool) -> std::io::Result<Product> {
-    let (Outcome::Completed { length, rows, metering, .. }, Some(source)) = (&product.outcome, &product.result) else {
+    let Product { outcome: Outcome::Completed { length, rows, metering, root }, result: Some(kept) } = product else {
         return Ok(product);
     };
     let mut byte = [0];
-    source.file.read_exact_at(&mut byte, length / 2)?;
-    source.file.write_all_at(&[byte[0] ^ 1], length / 2)?;
+    kept.file.read_exact_at(&mut byte, length / 2)?;
+    kept.file.write_all_at(&[byte[0] ^ 1], length / 2)?;
     if !recommit {
-        return Ok(product);
+        return Ok(Product { outcome: Outcome::Completed { root, length, rows, metering }, result: Some(kept) });
     }
-    let mut file: &File = &source.file;
+    let mut file: &File = &kept.file;
     file.rewind()?;
-    let outboard = file_outboard(&mut file, *length)?;
+    let outboard = file_outboard(&mut file, length)?;
     let root = Hash::from(outboard.root);
-    let outcome = Outcome::Completed { root, length: *length, rows: *rows, metering: *metering };
-    Ok(Product { outcome, result: Some(Source { outboard: Arc::new(outboard), ..source.clone() }) })
+    Ok(Product { outcome: Outcome::Completed { root, length, rows, metering }, result: Some(kept.under(outboard)) })
 }
 
 #[tokio::main]
@@ -90,16 +90,22 @@ async fn main() -> Result<()> {
         let command = CellCommand { idle: true, ..CellCommand::new(&args.eider) };
         pools.push(Pool::start(command, image, 2));
     }
+    let donation = WorkerPolicy::default().donation()?;
+    let spooled = Spooled::new(donation.disk);
+    let (cache, spool) = (eider_node::folder(&paths.inputs())?, paths.spool());
+    eider_node::folder(&spool)?;
+    let honest = CellRunner::new(pools, spool, spooled.clone());
     let worker = Worker::start(WorkerSetup {
         attester: None,
         identity,
         listen: "127.0.0.1:0".parse()?,
-        donation: WorkerPolicy::default().donation()?,
+        donation,
         engines: [(engine.hash, Ok(variants.iter().map(|v| v.profile().to_string()).collect()))].into(),
         closed: tokio::sync::watch::channel(None).1,
         running: Arc::default(),
-        cache: paths.home.join("inputs"),
-        runner: Arc::new(Spoiler { honest: CellRunner::new(pools, std::env::temp_dir()), behaviour: args.behaviour }),
+        cache,
+        spooled,
+        runner: Arc::new(Spoiler { honest, behaviour: args.behaviour }),
     })?;
     println!("listening {}#{}", worker.address(), worker.node());
     tokio::signal::ctrl_c().await.context("signals")?;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use eider_net::{Endpoint, Source, file_outboard};
-use eider_node::{CellRunner, EngineBinary, Work, run_local};
-use eider_protocol::{Identity, Outcome, Task};
+use eider_net::{BlobSink, Endpoint, Pace, Source, file_outboard};
+use eider_node::{CellRunner, Discard, EngineBinary, Uncounted, Work, run_local};
+use eider_protocol::{Identity, Kind, Outcome, Task};
 use eider_sandbox::{Cell, CellCommand, ImageCache, Pool, Variant};
 use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, process, request_of, target_dir, tpch};
 
@@ -49,17 +49,17 @@ fn runner_of(variant: Variant, command: CellCommand) -> Result<CellRunner> {
     let engine = EngineBinary::built_in()?;
     let cache = ImageCache::open(engine_cache().join("engines"), CellCommand::new(eider()))?;
     let image = cache.image(engine.hash.into(), variant, || engine.bytes(), |_| {})?;
-    Ok(CellRunner::new([Pool::start(command, image, 2)], std::env::temp_dir()))
+    Ok(CellRunner::new([Pool::start(command, image, 2)], std::env::temp_dir(), Arc::new(Uncounted)))
 }
 
 /// Runs a job in a prepared cell and returns its seconds.
 async fn local(runner: &CellRunner, job: &Job) -> Result<f64> {
     let request = request_of(job, vec![])?;
     let inputs = request.inputs.entries();
-    let task = Task { sql: request.sql, inputs, time_us: request.time_us, seed: request.seed };
+    let task = Task { sql: request.sql, inputs, time_us: request.time_us, seed: request.seed, salt: [0; 32] };
     let work = Work { task, limits: request.limits, engine: request.engine, variant: job.variant };
     let started = Instant::now();
-    let report = run_local(runner, work, &request.inputs, &mut std::io::sink()).await?;
+    let report = run_local(runner, work, &request.inputs, &mut Discard).await?;
     let took = started.elapsed().as_secs_f64();
     match report.outcome {
         Outcome::Completed { .. } => Ok(took),
@@ -126,7 +126,7 @@ async fn walls() -> Result<()> {
     let (job, started, mut done) = (Job::new("SELECT 1").of(1, 1), Instant::now(), 0u32);
     while started.elapsed().as_secs() < 5 {
         let two = tokio::try_join!(grid.run(&job), grid.run(&job))?;
-        done += [two.0, two.1].iter().filter(|r| r.record.end == "verified").count() as u32;
+        done += [two.0, two.1].iter().filter(|r| r.record.end.word() == "verified").count() as u32;
     }
     println!(
         "SELECT 1 on one worker, two at a time: {:.0} jobs per second",
@@ -150,6 +150,17 @@ async fn grid_against_local() -> Result<()> {
     Ok(())
 }
 
+/// Slower than this is no streaming.
+const PACE: Pace = Pace { least: 1 << 20, within: std::time::Duration::from_secs(10) };
+
+struct Nowhere;
+
+impl BlobSink for Nowhere {
+    async fn write(&mut self, _: u64, _: bytes::Bytes) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 async fn streaming() -> Result<()> {
     let mut file = tempfile::tempfile()?;
     let block: Vec<u8> = (0..1u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -158,26 +169,27 @@ async fn streaming() -> Result<()> {
     }
     std::io::Seek::rewind(&mut file)?;
     let outboard = file_outboard(&mut file, STREAM as u64)?;
-    let source = Source { file: Arc::new(file), outboard: Arc::new(outboard), checked: false };
+    let file = Arc::new(file);
+    let source = Source { bytes: file.clone(), outboard: Arc::new(outboard), checked: false };
     let server = Endpoint::bind("127.0.0.1:0".parse()?, &Identity::from_seed([1; 32]))?;
     let client = Endpoint::bind("127.0.0.1:0".parse()?, &Identity::from_seed([2; 32]))?;
     let address = server.local_addr()?;
-    let (root, sending) = (source.outboard.root, source.clone());
+    let (root, sending) = (source.outboard.root(), source.clone());
     tokio::spawn(async move {
         let connection = Endpoint::finish(server.accept().await?).await.ok()?;
         while let Ok(mut stream) = connection.accept().await {
-            let frame = stream.receiver.expect().await.ok()?;
+            let frame = stream.receiver.expect_of(&[Kind::Fetch]).await.ok()?;
             let source = sending.clone();
             if frame.payload == b"plain" {
                 let mut at = 0u64;
                 while at < STREAM as u64 {
                     let mut piece = vec![0; 256 << 10];
-                    std::os::unix::fs::FileExt::read_exact_at(&*source.file, &mut piece, at).ok()?;
+                    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut piece, at).ok()?;
                     at += piece.len() as u64;
                     stream.sender.bytes(piece.into()).await.ok()?;
                 }
             } else {
-                eider_net::send(&mut stream.sender, source, 0, STREAM as u64).await.ok()?;
+                eider_net::send(&mut stream.sender, &source, 0, STREAM as u64, PACE).await.ok()?;
             }
             stream.sender.finish();
         }
@@ -188,7 +200,7 @@ async fn streaming() -> Result<()> {
     for _ in 0..ROUNDS {
         let mut stream = connection.open().await?;
         let started = Instant::now();
-        stream.sender.frame(eider_protocol::Kind::Fetch, b"plain").await?;
+        stream.sender.frame(Kind::Fetch, b"plain").await?;
         let mut bytes = 0;
         while let Some(piece) = stream.receiver.bytes().await? {
             bytes += piece.len();
@@ -197,8 +209,8 @@ async fn streaming() -> Result<()> {
         plain = plain.min(started.elapsed().as_secs_f64());
         let mut stream = connection.open().await?;
         let started = Instant::now();
-        stream.sender.frame(eider_protocol::Kind::Fetch, b"verified").await?;
-        eider_net::receive(&mut stream.receiver, root, STREAM as u64, (0, STREAM as u64), |_, _| Ok(())).await?;
+        stream.sender.frame(Kind::Fetch, b"verified").await?;
+        eider_net::receive(&mut stream.receiver, root, STREAM as u64, (0, STREAM as u64), &mut Nowhere, PACE).await?;
         verified = verified.min(started.elapsed().as_secs_f64());
     }
     let speed = |seconds: f64| STREAM as f64 / 1e6 / seconds;

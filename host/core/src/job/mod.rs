@@ -1,0 +1,233 @@
+//! The requester's side of one job.
+//!
+//! Every candidate is in one [`PeerState`], named for what it awaits. The job as a whole moves from bids to commits to
+//! the result; [`Job::advance`] looks at all peers after every event and decides what follows. A peer that fails at any
+//! point is closed with its reason and, where a spare bid is held and the budget of executions allows it, replaced.
+
+mod bids;
+mod commits;
+mod result;
+mod state;
+mod votes;
+
+use std::collections::VecDeque;
+
+use eider_protocol::{NodeId, ResetCode};
+
+use state::Phase;
+pub use state::{Action, Closed, DeliveryFailure, End, Event, LostWhy, Peer, PeerState, Split, at_fault};
+use votes::Votes;
+
+use crate::{Plan, PlanError};
+
+/// The state of one job at its requester.
+#[derive(Debug)]
+pub struct Job {
+    plan: Plan,
+    /// Chances of each candidate in the draw.
+    weights: Vec<u64>,
+    seed: [u8; 32],
+    started: u64,
+    phase: Phase,
+    peers: Vec<PeerState>,
+    nodes: Vec<Option<NodeId>>,
+    votes: Votes,
+    /// Dispatches so far.
+    dispatched: u32,
+    /// What patience is multiplied with: doubles with every replacement of a late worker.
+    patience: u64,
+    /// The outcome whose bytes were asked for: no other can be delivered any more.
+    opened: Option<eider_protocol::Hash>,
+    /// End of the queue of deliverers.
+    orders: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Job {
+    /// A job that starts at `now` (milliseconds of any clock that only moves forward), for as many peers as there are
+    /// `weights`, all of them being dialled. Seats are drawn by weight with `seed`, see [`seat`](crate::seat); the seed
+    /// is to be kept secret until all bids are in.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn new(plan: Plan, weights: Vec<u64>, seed: [u8; 32], now: u64) -> Result<Self, PlanError> {
+        plan.check()?;
+        let mut job = Self {
+            plan,
+            seed,
+            started: now,
+            phase: Phase::ExpectBids,
+            peers: vec![PeerState::ExpectConnection; weights.len()],
+            nodes: vec![None; weights.len()],
+            weights,
+            votes: Votes::default(),
+            dispatched: 0,
+            patience: 1,
+            opened: None,
+            orders: 0,
+            actions: VecDeque::new(),
+        };
+        job.advance(now);
+        Ok(job)
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// States of all peers, by index.
+    pub fn peers(&self) -> &[PeerState] {
+        &self.peers
+    }
+
+    /// Whether [`Action::End`] was given.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Who committed to what so far, largest group first.
+    pub fn split(&self) -> Split {
+        self.votes.split()
+    }
+
+    /// When [`Event::Tick`] is due if nothing else happens.
+    pub fn next_timeout(&self) -> Option<u64> {
+        if self.is_ended() {
+            return None;
+        }
+        let mut next = self.deadline();
+        if self.pending() > 0 {
+            next = next.min(self.bids_end());
+            if self.phase == Phase::ExpectBids {
+                next = next.min(self.dispatching_starts().unwrap_or(next));
+            }
+        }
+        let patience = self.patience_ms();
+        for state in &self.peers {
+            if let PeerState::ExpectCommit { since, seen, late } = state {
+                next = next.min(seen.saturating_add(self.plan.stall_ms));
+                if !late {
+                    next = next.min(since.saturating_add(patience));
+                }
+            }
+        }
+        Some(next)
+    }
+
+    /// Takes in what happened at `now`. What comes for a peer that is closed, or for a job that has ended, has no effect.
+    ///
+    /// A [`Event::Tick`] must not outrun events that have arrived already: the shell hands in all that it has before it
+    /// lets time pass, or a worker is given up for silence that was its own.
+    pub fn handle(&mut self, now: u64, event: Event) {
+        if self.is_ended() {
+            return;
+        }
+        match event {
+            Event::Connected(p, node) => self.connected(p, node),
+            Event::Unreachable(p, why) => {
+                if self.peers[p] == PeerState::ExpectConnection {
+                    self.close(p, Closed::Unreachable(why));
+                }
+            }
+            Event::Bid(p, answer) => self.bid(now, p, answer),
+            Event::Unfit(p, why) => self.unfit(p, why),
+            Event::Progress(p) => {
+                if let PeerState::ExpectCommit { seen, .. } = &mut self.peers[p] {
+                    *seen = now;
+                }
+            }
+            Event::Commit(p, outcome) => self.commit(now, p, outcome),
+            Event::Delivered(p) => self.delivered(p),
+            Event::DeliveryFailed(p, why) => self.delivery_failed(p, why),
+            Event::Lost(p, why) => self.lost(p, why),
+            Event::InputFailed(why) => self.end(End::InputFailed(why), ResetCode::InputChanged),
+            Event::Cancel => self.end(End::Cancelled, ResetCode::Cancelled),
+            Event::Tick => self.time_out(now),
+        }
+        self.advance(now);
+    }
+
+    fn deadline(&self) -> u64 {
+        self.started.saturating_add(self.plan.deadline_ms)
+    }
+
+    fn bids_end(&self) -> u64 {
+        self.started.saturating_add(self.plan.bid_timeout_ms)
+    }
+
+    fn time_out(&mut self, now: u64) {
+        if now >= self.deadline() {
+            return self.end(End::DeadlinePassed { split: self.split() }, ResetCode::DeadlinePassed);
+        }
+        let bids_over = now >= self.bids_end();
+        for p in 0..self.peers.len() {
+            match self.peers[p] {
+                PeerState::ExpectConnection if bids_over => {
+                    self.close(p, Closed::Unreachable(format!("no connection within {} ms", self.plan.bid_timeout_ms)));
+                }
+                PeerState::ExpectBid if bids_over => self.reset(p, ResetCode::Stalled),
+                PeerState::ExpectCommit { seen, .. } if now >= seen.saturating_add(self.plan.stall_ms) => {
+                    self.reset(p, ResetCode::Stalled);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Looks at all peers and does what follows.
+    fn advance(&mut self, now: u64) {
+        self.mark_late(now);
+        match self.phase {
+            Phase::ExpectBids => self.advance_bids(now),
+            Phase::ExpectCommits => self.advance_commits(now),
+            Phase::ExpectResult(digest) => self.advance_result(now, digest),
+            Phase::Ended => {}
+        }
+    }
+
+    fn end(&mut self, end: End, code: ResetCode) {
+        if self.is_ended() {
+            return;
+        }
+        self.phase = Phase::Ended;
+        for p in 0..self.peers.len() {
+            match self.peers[p] {
+                PeerState::Closed(_) => {}
+                PeerState::Held(_) => self.reset(p, ResetCode::NotChosen),
+                PeerState::Committed { gone: true, .. } => {
+                    self.close(p, Closed::Lost(LostWhy::Disconnected("it left after its commit".into())));
+                }
+                _ => self.reset(p, code),
+            }
+        }
+        self.actions.push_back(Action::End(end));
+    }
+
+    fn reset(&mut self, p: Peer, code: ResetCode) {
+        self.reset_as(p, code, Closed::Reset(code));
+    }
+
+    /// Resets a peer's stream, if it has one, and closes it for this reason.
+    fn reset_as(&mut self, p: Peer, code: ResetCode, why: Closed) {
+        let streamless = PeerState::ExpectConnection == self.peers[p]
+            || matches!(self.peers[p], PeerState::Committed { gone: true, .. } | PeerState::Closed(_));
+        if !streamless {
+            self.actions.push_back(Action::Reset(p, code));
+        }
+        self.close(p, why);
+    }
+
+    fn close(&mut self, p: Peer, why: Closed) {
+        self.peers[p] = PeerState::Closed(why);
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.orders += 1;
+        self.orders
+    }
+
+    fn count(&self, which: impl Fn(&PeerState) -> bool) -> usize {
+        self.peers.iter().filter(|s| which(s)).count()
+    }
+}

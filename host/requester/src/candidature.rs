@@ -1,0 +1,108 @@
+//! One candidate of a job, as the job's driver knows it.
+
+use eider_attest::Appraisal;
+use eider_protocol::{Bid, Hash, NodeId, Outcome, ResetCode, Signed, Version};
+use eider_store::Memory;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::candidate::Candidate;
+use crate::grants::Granted;
+use crate::peer::Command;
+
+/// A Bid whose TPM was sent a credential.
+pub(crate) struct Challenged {
+    pub(crate) bid: Box<Signed<Bid>>,
+    /// What is in it.
+    pub(crate) secret: [u8; 32],
+    /// The keys that opening it shows.
+    pub(crate) pair: String,
+}
+
+/// What is left of a Bid once it was judged: all that a Dispatch needs.
+#[derive(Clone, Copy)]
+pub(crate) struct HeldBid {
+    pub(crate) sealing: [u8; 32],
+    pub(crate) price: u64,
+    /// The evidence that was shown with it.
+    pub(crate) shown: Option<Hash>,
+}
+
+/// A candidate: whom it turned out to be, what it said, what it was given.
+pub(crate) struct Candidature {
+    pub(crate) candidate: Candidate,
+    pub(crate) weight: u64,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) version: Version,
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    reset: Option<oneshot::Sender<ResetCode>>,
+    pub(crate) held: Option<HeldBid>,
+    pub(crate) signed_bid: Option<Vec<u8>>,
+    pub(crate) bid_hash: Option<Hash>,
+    pub(crate) challenged: Option<Challenged>,
+    pub(crate) appraisal: Option<Appraisal>,
+    pub(crate) known: Option<Memory>,
+    pub(crate) commit: Option<Outcome>,
+    pub(crate) signed_commit: Option<Vec<u8>>,
+    pub(crate) second_commit: Option<Vec<u8>>,
+    pub(crate) receipt: Option<Vec<u8>>,
+    pub(crate) granted: Option<Granted>,
+    /// Its stream is gone: no receipt comes any more.
+    pub(crate) gone: bool,
+    /// It has no version in common with this node.
+    pub(crate) incompatible: Option<String>,
+}
+
+impl Candidature {
+    /// A candidate, and the ends of its orders for its task. The queue of commands has no bound of its own: the core gives each peer
+    /// one of each kind, and a Verify for each time that its delivery failed.
+    pub(crate) fn new(
+        candidate: Candidate,
+        weight: u64,
+    ) -> (Self, mpsc::UnboundedReceiver<Command>, oneshot::Receiver<ResetCode>) {
+        let (commands, commands_rx) = mpsc::unbounded_channel();
+        let (reset, reset_rx) = oneshot::channel();
+        let new = Self {
+            candidate,
+            weight,
+            node: None,
+            version: Version::LATEST,
+            commands: Some(commands),
+            reset: Some(reset),
+            held: None,
+            signed_bid: None,
+            bid_hash: None,
+            challenged: None,
+            appraisal: None,
+            known: None,
+            commit: None,
+            signed_commit: None,
+            second_commit: None,
+            receipt: None,
+            granted: None,
+            gone: false,
+            incompatible: None,
+        };
+        (new, commands_rx, reset_rx)
+    }
+
+    /// Never waits.
+    pub(crate) fn command(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            // Its task has ended, and has said why.
+            let _ = commands.send(command);
+        }
+    }
+
+    /// Ends its stream with this code, whatever is under way on it.
+    pub(crate) fn reset(&mut self, code: ResetCode) {
+        self.commands = None;
+        if let Some(reset) = self.reset.take() {
+            let _ = reset.send(code);
+        }
+    }
+
+    /// No more commands come: its task ends when what was said is answered.
+    pub(crate) fn release(&mut self) {
+        self.commands = None;
+    }
+}

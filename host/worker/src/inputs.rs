@@ -1,0 +1,104 @@
+//! A job's inputs: served by its requester, through the cache.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eider_inputs::{CacheError, InputCache, Lease};
+use eider_net::{BlobError, BlobSink, Connection, Pace, StreamError};
+use eider_protocol::{Fetch, InputEntry, Kind, OfferId, ResetCode};
+use eider_runner::{InputReader, Reading};
+use eider_sandbox::BrokerError;
+
+/// A requester that serves its inputs more slowly than this loses the job that waits for them.
+const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
+/// It opens a stream and takes a request in this time.
+const ASK: Duration = Duration::from_secs(10);
+
+/// Inputs that the requester serves. Nothing of the cache is opened or made for them before they are read.
+pub(crate) struct RemoteInputs<'a> {
+    connection: &'a Connection,
+    offer: OfferId,
+    entries: Vec<InputEntry>,
+    leases: Vec<Lease>,
+}
+
+impl InputReader for RemoteInputs<'_> {
+    fn read<'b>(&'b self, index: u32, offset: u64, into: &'b mut [u8]) -> Reading<'b> {
+        Box::pin(self.read_range(index, offset, into))
+    }
+}
+
+impl<'a> RemoteInputs<'a> {
+    pub(crate) fn new(cache: &InputCache, connection: &'a Connection, offer: OfferId, entries: &[InputEntry]) -> Self {
+        let leases = entries.iter().map(|e| cache.lease(e.hash, e.size, connection.node())).collect();
+        Self { connection, offer, entries: entries.to_vec(), leases }
+    }
+
+    async fn read_range(&self, index: u32, offset: u64, into: &mut [u8]) -> Result<(), BrokerError> {
+        let (info, lease) = (&self.entries[index as usize], &self.leases[index as usize]);
+        let end = offset + into.len() as u64;
+        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
+        if !into.is_empty() {
+            while lease.next_missing(offset, end).is_some() {
+                // Jobs of this requester fetch one after the other; those of others do not wait for it.
+                let _alone = lease.fetching().await;
+                let Some((start, stop)) = lease.next_missing(offset, end) else { break };
+                self.fetch(index, lease, start, stop).await?;
+            }
+        }
+        lease.read_at(offset, into).await.map_err(|e| unavailable(e.to_string()))
+    }
+
+    /// Fetches missing spans, once more if the stream breaks while the connection stands.
+    async fn fetch(&self, index: u32, lease: &Lease, start: u64, end: u64) -> Result<(), BrokerError> {
+        let info = &self.entries[index as usize];
+        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
+        let of_cache = |e: CacheError| unavailable(e.to_string());
+        let room = lease.reserve(start, end).map_err(of_cache)?;
+        let mut fetched = self.fetch_once(index, start, end).await;
+        if matches!(fetched, Err(BlobError::Stream(StreamError::Ended))) {
+            fetched = self.fetch_once(index, start, end).await;
+        }
+        match fetched {
+            Ok(bytes) => lease.fill(room, start, bytes).await.map_err(of_cache),
+            Err(BlobError::Stream(StreamError::Reset(ResetCode::InputChanged))) => Err(BrokerError::InputChanged(
+                info.table.clone(),
+                "the requester's file is no longer what it pinned".into(),
+            )),
+            Err(e) => Err(unavailable(e.to_string())),
+        }
+    }
+
+    async fn fetch_once(&self, index: u32, start: u64, end: u64) -> Result<Vec<u8>, BlobError> {
+        let info = &self.entries[index as usize];
+        let fetch = Fetch { offer: self.offer, index, start, end };
+        let asked = async {
+            let mut stream = self.connection.open().await?;
+            stream.sender.frame_within(Kind::Fetch, &fetch.to_payload(), ASK).await?;
+            stream.sender.finish();
+            Ok::<_, StreamError>(stream)
+        };
+        let mut stream = tokio::time::timeout(ASK, asked).await.map_err(|_| BlobError::Slow)??;
+        let mut sink = Gathered { start, bytes: Vec::with_capacity(usize::try_from(end - start).unwrap_or(0)) };
+        let (root, range) = (info.hash.into(), (start, end));
+        eider_net::receive(&mut stream.receiver, root, info.size, range, &mut sink, PACE).await?;
+        Ok(sink.bytes)
+    }
+}
+
+/// Verified bytes, in order: at most what the cache asks for at a time.
+struct Gathered {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl BlobSink for Gathered {
+    async fn write(&mut self, offset: u64, bytes: Bytes) -> io::Result<()> {
+        if offset != self.start + self.bytes.len() as u64 {
+            return Err(io::Error::other("groups out of order"));
+        }
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+}
