@@ -54,7 +54,7 @@ codes! {
     /// The job ended without a result.
     JobEnded = 0x05, None, "the job ended without a result";
     /// No sign of life for too long.
-    Stalled = 0x06, Receiver, "no progress for too long";
+    Stalled = 0x06, None, "no progress for too long";
     /// The commit disagrees with the quorum's.
     Dissent = 0x07, Receiver, "its commit disagrees with the quorum";
     /// The delivered bytes are not those of the root.
@@ -67,7 +67,7 @@ codes! {
     /// Larger than its kind allows.
     FrameTooLarge = 0x11, Receiver, "frame too large";
     /// A kind that does not exist.
-    UnknownKind = 0x12, Receiver, "unknown frame kind";
+    UnknownKind = 0x12, None, "unknown frame kind";
     /// A message out of its order.
     Unexpected = 0x13, Receiver, "message out of order";
     /// A signature that does not verify.
@@ -79,7 +79,9 @@ codes! {
     /// The input asked for was not granted to this worker.
     NotGranted = 0x17, Receiver, "input was not granted";
     /// Too many streams or messages.
-    TooMany = 0x18, Receiver, "too many requests";
+    TooMany = 0x18, None, "too many requests";
+    /// Something that only a later version of the protocol has.
+    Incompatible = 0x19, None, "a value of a later version";
 
     /// The sandbox ended without an outcome.
     CellFailed = 0x20, Sender, "the worker's sandbox failed";
