@@ -5,9 +5,11 @@
 //! for every loser. [`Admission`] is the worker's: whether an Offer fits the donation.
 
 mod admission;
+mod draw;
 mod job;
 mod plan;
 
 pub use admission::{Admission, Donation, EngineStand, Lease};
+pub use draw::seat;
 pub use job::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Split};
 pub use plan::{Plan, PlanError, Preference};
