@@ -1,0 +1,107 @@
+//! From candidates to seats.
+
+use eider_protocol::{Accept, Decline, DeclineReason, NodeId, ResetCode};
+
+use super::Job;
+use super::state::{Action, Closed, End, Peer, PeerState, Phase};
+use crate::draw::seat;
+
+impl Job {
+    pub(super) fn connected(&mut self, p: Peer, node: NodeId) {
+        if self.peers[p] != PeerState::ExpectConnection {
+            return;
+        }
+        if let Some(other) = self.nodes.iter().position(|n| *n == Some(node)) {
+            return self.close(p, Closed::Duplicate(other));
+        }
+        self.nodes[p] = Some(node);
+        self.peers[p] = PeerState::ExpectBid;
+        self.actions.push_back(Action::Offer(p));
+    }
+
+    /// What a bid claims can only rule it out.
+    pub(super) fn bid(&mut self, now: u64, p: Peer, answer: Result<Accept, Decline>) {
+        if self.peers[p] != PeerState::ExpectBid {
+            return self.unexpected(p);
+        }
+        match answer {
+            Err(decline) => self.close(p, Closed::Declined(decline)),
+            Ok(bid) if bid.price > self.plan.max_price => self.not_chosen(p, Closed::TooExpensive(bid.price)),
+            Ok(bid) if now.saturating_add(bid.eta_ms) >= self.deadline() => {
+                self.not_chosen(p, Closed::TooLate(bid.eta_ms));
+            }
+            Ok(bid) => self.peers[p] = PeerState::Held(bid),
+        }
+    }
+
+    pub(super) fn unfit(&mut self, p: Peer, why: String) {
+        if self.peers[p] == PeerState::ExpectBid {
+            self.not_chosen(p, Closed::Unfit(why));
+        }
+    }
+
+    fn not_chosen(&mut self, p: Peer, why: Closed) {
+        self.reset_as(p, ResetCode::NotChosen, why);
+    }
+
+    pub(super) fn advance_bids(&mut self, now: u64) {
+        let start = self.dispatching_starts();
+        if self.pending() > 0 && start.is_none_or(|at| now < at) {
+            return;
+        }
+        if self.held() < self.plan.quorum {
+            return self.end(self.too_few(), ResetCode::JobEnded);
+        }
+        self.phase = Phase::ExpectCommits;
+        self.advance_commits(now);
+    }
+
+    /// When the bids in hand suffice, though others may still come.
+    pub(super) fn dispatching_starts(&self) -> Option<u64> {
+        let after = |wanted, ms: u64| (self.held() >= wanted).then(|| self.started.saturating_add(ms));
+        let window = after(self.plan.k, self.plan.bid_window_ms);
+        let grace = after(self.plan.quorum, self.plan.bid_grace_ms);
+        window.into_iter().chain(grace).min()
+    }
+
+    /// Draws the next seat among the held bids and dispatches to it, if there is one and the budget allows it.
+    pub(super) fn dispatch_next(&mut self, now: u64) -> bool {
+        if self.budget_left() == 0 {
+            return false;
+        }
+        let (peers, held): (Vec<Peer>, Vec<(NodeId, u64)>) = (0..self.peers.len())
+            .filter(|p| matches!(self.peers[*p], PeerState::Held(_)))
+            .filter_map(|p| Some((p, (self.nodes[p]?, self.weights[p]))))
+            .unzip();
+        let Some(drawn) = seat(&self.seed, self.dispatched, &held) else { return false };
+        let p = peers[drawn];
+        self.dispatched += 1;
+        self.peers[p] = PeerState::ExpectCommit { since: now, seen: now, late: false };
+        self.actions.push_back(Action::Dispatch(p));
+        true
+    }
+
+    /// Dispatches that the plan still pays for.
+    pub(super) fn budget_left(&self) -> usize {
+        self.plan.executions.saturating_sub(self.dispatched as usize)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.count(|s| matches!(s, PeerState::Held(_)))
+    }
+
+    /// Candidates that may still bid.
+    pub(super) fn pending(&self) -> usize {
+        self.count(|s| matches!(s, PeerState::ExpectConnection | PeerState::ExpectBid))
+    }
+
+    fn too_few(&self) -> End {
+        let too_small =
+            self.count(|s| matches!(s, PeerState::Closed(Closed::Declined(d)) if d.reason == DeclineReason::TooLarge));
+        if too_small > 0 && too_small + self.held() >= self.plan.quorum {
+            End::ExceedsCapacity
+        } else {
+            End::NoCandidates
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Who gets a seat.
+
+use crate::*;
+
+#[test]
+fn colluders_do_not_choose_themselves() {
+    const JOBS: u32 = 6_000;
+    let (mut seats, mut whole) = (0, 0);
+    for job in 0..JOBS {
+        let mut seed = [9; 32];
+        seed[..4].copy_from_slice(&job.to_be_bytes());
+        let mut play = Play::seeded(Plan::default(), 9, seed);
+        for p in (6..9).chain(0..6) {
+            play.on(Event::Bid(p, Ok(if p >= 6 { accept(0, 1 << 50) } else { accept(900, 1) })));
+        }
+        let own = play.dispatched.iter().filter(|p| **p >= 6).count();
+        seats += own;
+        whole += usize::from(own == 3);
+    }
+    // Three of nine: a third of the seats, and every 84th job whole.
+    let expected = JOBS as usize;
+    assert!(seats.abs_diff(expected) < expected / 20, "{seats} of {} seats", expected * 3);
+    assert!(whole.abs_diff(expected / 84) < 30, "{whole} of {expected} jobs");
+}
+
+#[test]
+fn who_cannot_start_before_the_deadline_is_not_held() {
+    let mut play = Play::new(Plan::default(), 3);
+    let actions = play.on(Event::Bid(0, Ok(accept(u64::MAX, 1))));
+    assert_eq!(actions, [Action::Reset(0, ResetCode::NotChosen)]);
+    assert_eq!(*play.state(0), PeerState::Closed(Closed::TooLate(u64::MAX)));
+    assert!(play.nobody_is_at_fault());
+}
+
+#[test]
+fn silent_candidates_are_not_waited_for_and_late_bids_fill_open_seats() {
+    let plan = Plan::default();
+    let mut play = Play::new(plan, 4);
+    play.on(Event::Bid(0, Ok(accept(0, 1))));
+    play.on(Event::Bid(1, Ok(accept(0, 1))));
+    play.until(plan.bid_grace_ms - 1);
+    assert!(play.dispatched.is_empty());
+    play.until(plan.bid_grace_ms);
+    assert_eq!(play.dispatched.len(), 2);
+    assert_eq!(play.on(Event::Bid(2, Ok(accept(0, 1)))), [Action::Dispatch(2)]);
+    assert_eq!(play.on(Event::Bid(3, Ok(accept(0, 1)))), [], "k run");
+}
+
+#[test]
+fn seats_can_be_drawn_again_from_the_record() {
+    let weights = [3, 1, 4, 1, 5, 9];
+    let (seed, plan) = ([42; 32], Plan::new(5, 3, 600_000));
+    let mut job = Job::new(plan, weights.to_vec(), seed, 0).unwrap();
+    for p in 0..weights.len() {
+        job.handle(0, Event::Connected(p, node(p)));
+    }
+    for p in (0..weights.len()).rev() {
+        job.handle(1, Event::Bid(p, Ok(accept(0, 1))));
+    }
+    let seats: Vec<_> = std::iter::from_fn(|| job.poll_action())
+        .filter_map(|a| if let Action::Dispatch(p) = a { Some(node(p)) } else { None })
+        .collect();
+    let mut held: Vec<_> = weights.iter().enumerate().map(|(p, w)| (node(p), *w)).collect();
+    let again: Vec<_> = (0..5).map(|n| held.remove(eider_core::seat(&seed, n, &held).unwrap()).0).collect();
+    assert_eq!(seats, again);
+    assert_eq!(seats.iter().collect::<HashSet<_>>().len(), 5);
+}
+
+#[test]
+fn impossible_plans_are_refused() {
+    let check = |plan: Plan| plan.check().unwrap_err();
+    assert_eq!(check(Plan { quorum: 0, ..Plan::default() }), PlanError::Quorum { quorum: 0, k: 3 });
+    assert_eq!(check(Plan::new(4, 2, 1)), PlanError::NoMajority { quorum: 2, k: 4 });
+    for executions in 0..3 {
+        assert_eq!(check(Plan { executions, ..Plan::default() }), PlanError::Executions { executions, k: 3 });
+    }
+    assert_eq!(Plan::new(5, 3, 80_000).executions, 8);
+    assert_eq!(Plan::new(5, 3, 80_000).hedge_ms, 10_000);
+}
