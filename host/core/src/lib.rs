@@ -9,7 +9,7 @@ mod draw;
 mod job;
 mod plan;
 
-pub use admission::{Admission, Donation, EngineStand, Lease};
+pub use admission::{Admission, Donation, EngineStand, Refused};
 pub use draw::seat;
 pub use job::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Split, at_fault};
 pub use plan::{Plan, PlanError};

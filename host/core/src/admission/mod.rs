@@ -1,37 +1,44 @@
-//! A worker's side: whether a job fits what was donated.
+//! A worker's side: whether a job fits what was donated, and what is in use.
+//!
+//! A Bid in favour is held until its Dispatch; an admitted job holds a slot, memory and disk until its Commit, then the
+//! disk of its result until that is forgotten. Everything is counted by the requester's key, so that none takes all.
+
+mod dispatched;
+mod donation;
 
 use std::collections::{BTreeMap, HashMap};
 
-use eider_protocol::{Accept, DataClass, Decline, DeclineReason, Hash, Limits, Offer, OfferId};
+use eider_protocol::{Accept, Decline, DeclineReason, Hash, NodeId, Offer, OfferId};
 
-/// What a machine's owner gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Donation {
-    /// Bytes of memory for all jobs together.
-    pub memory: u64,
-    /// Jobs at a time.
-    pub jobs: u32,
-    /// Bytes of disk for cached inputs and results together.
-    pub disk: u64,
-    /// Largest result that is spooled, bytes.
-    pub result: u64,
-    /// Longest that one job may run, ms.
-    pub run_ms: u64,
-    /// Data classes that are served.
-    pub classes: Vec<DataClass>,
-    /// Micro-credits asked for a job.
-    pub price: u64,
-}
-
-/// What a running job holds of the donation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Bytes of memory.
-    pub memory: u64,
-}
+use dispatched::{Dispatched, OFFERS_PER_REQUESTER};
+pub use donation::Donation;
 
 /// What a worker makes of an engine: the profiles that it runs it under, or why it does not.
 pub type EngineStand = Result<Vec<String>, String>;
+
+/// Why a Dispatch starts no job.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// It does not fit: things may have changed since the Bid.
+    #[error("{}", .0.detail)]
+    Decline(Decline),
+    /// The same Offer was dispatched before, whatever became of it.
+    #[error("this offer was dispatched before")]
+    Twice,
+}
+
+/// What an admitted job holds of the donation.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    requester: NodeId,
+    /// Until its Commit; then only its result is kept.
+    running: bool,
+    memory: u64,
+    /// Disk for its inputs, which the cache may not take back while it runs.
+    inputs: u64,
+    /// Disk for its result.
+    result: u64,
+}
 
 /// Decides Offers and counts what is in use.
 #[derive(Debug)]
@@ -39,17 +46,41 @@ pub struct Admission {
     donation: Donation,
     engines: BTreeMap<Hash, EngineStand>,
     leases: HashMap<OfferId, Lease>,
+    dispatched: Dispatched,
+    /// Bids in favour that wait for their Dispatch.
+    bids: HashMap<NodeId, u32>,
     /// Why no job is taken now, if none is.
     closed: Option<String>,
+}
+
+fn no<T>(reason: DeclineReason, detail: impl Into<String>) -> Result<T, Decline> {
+    Err(Decline { reason, detail: detail.into() })
 }
 
 impl Admission {
     /// Bytes of the donation that a job takes beside its own memory: its cell's stacks, snapshot and window.
     pub const CELL_MEMORY: u64 = 64 << 20;
+    /// Bids in favour of one requester that wait at a time: each is a stream that is held open.
+    pub const BIDS_PER_REQUESTER: u32 = 64;
+    /// Those of all requesters.
+    pub const BIDS: u32 = 4_096;
+    /// Results kept for one requester at a time, jobs that run counted in; more where more of its jobs may run.
+    pub const RESULTS_PER_REQUESTER: u32 = 16;
+    /// Those of all requesters: each holds a file open.
+    pub const RESULTS: u32 = 1_024;
+    /// An Offer that is valid for longer from now is refused, seconds: for so long it would have to be remembered.
+    pub const VALID_S_MAX: i64 = 86_400;
 
     /// A worker with these engines.
     pub fn new(donation: Donation, engines: BTreeMap<Hash, EngineStand>) -> Self {
-        Self { donation, engines, leases: HashMap::new(), closed: None }
+        Self {
+            donation,
+            engines,
+            leases: HashMap::new(),
+            dispatched: Dispatched::default(),
+            bids: HashMap::new(),
+            closed: None,
+        }
     }
 
     /// From now on no job is taken, for this reason, or jobs are taken again. Those that run go on.
@@ -59,30 +90,125 @@ impl Admission {
 
     /// Jobs that run now.
     pub fn running(&self) -> usize {
-        self.leases.len()
+        self.leases.values().filter(|l| l.running).count()
     }
 
-    /// The answer to an Offer. Nothing is reserved by it.
+    /// Bytes of the disk that cached inputs may take: all but what is promised to results.
+    pub fn disk_for_cache(&self) -> u64 {
+        self.donation.disk.saturating_sub(self.sum(|l| l.result))
+    }
+
+    /// The answer to an Offer that expires at `expires_s`. Times are unix seconds. Nothing is reserved by it.
     ///
     /// # Errors
     /// The reason why not, in order of what a requester can do least about.
-    pub fn consider(&self, offer: &Offer) -> Result<Accept, Decline> {
-        let no = |reason, detail: String| Err(Decline { reason, detail });
+    pub fn consider(&self, offer: &Offer, expires_s: i64, now_s: i64) -> Result<Accept, Decline> {
         if let Some(reason) = &self.closed {
             return no(DeclineReason::Unavailable, reason.clone());
         }
+        self.serves(offer)?;
+        self.donation.fits(&offer.limits, &offer.inputs)?;
+        if expires_s <= now_s {
+            return no(DeclineReason::Unavailable, "the offer has expired, or the clocks differ");
+        }
+        let valid_s = expires_s.saturating_sub(now_s);
+        if valid_s > Self::VALID_S_MAX {
+            let detail = format!("validity: {valid_s} s asked, {} s at most", Self::VALID_S_MAX);
+            return no(DeclineReason::TooLarge, detail);
+        }
+        self.quota(&offer.requester)?;
+        let (free_memory, free_jobs) = self.free(&offer.requester);
+        if free_jobs == 0 || offer.limits.memory.saturating_add(Self::CELL_MEMORY) > free_memory {
+            let detail = format!("{free_jobs} jobs and {free_memory} bytes of memory are free for you now");
+            return no(DeclineReason::Busy, detail);
+        }
+        let free_disk = self.donation.disk.saturating_sub(self.sum(|l| l.inputs.saturating_add(l.result)));
+        if offer.inputs.bytes.saturating_add(offer.limits.result) > free_disk {
+            return no(DeclineReason::Busy, format!("{free_disk} bytes of disk are free now"));
+        }
+        Ok(Accept { eta_ms: 0, price: self.donation.price, free_memory, free_jobs })
+    }
+
+    /// Counts a Bid in favour that waits for its Dispatch; [`Admission::unhold`] ends that.
+    ///
+    /// # Errors
+    /// Too many wait already.
+    pub fn hold(&mut self, requester: NodeId) -> Result<(), Decline> {
+        let own = self.bids.get(&requester).copied().unwrap_or(0);
+        let all: u32 = self.bids.values().sum();
+        if own >= Self::BIDS_PER_REQUESTER || all >= Self::BIDS {
+            return no(DeclineReason::Busy, format!("{own} of your bids wait for a dispatch, {all} of all requesters"));
+        }
+        self.bids.insert(requester, own + 1);
+        Ok(())
+    }
+
+    /// A Bid that was held was dispatched or given up.
+    pub fn unhold(&mut self, requester: &NodeId) {
+        if let Some(own) = self.bids.get_mut(requester) {
+            *own -= 1;
+            if *own == 0 {
+                self.bids.remove(requester);
+            }
+        }
+    }
+
+    /// Reserves what a job needs. [`Admission::committed`] and [`Admission::forget`] give it back; the id stays known until
+    /// the Offer has expired.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn admit(&mut self, id: OfferId, offer: &Offer, expires_s: i64, now_s: i64) -> Result<(), Refused> {
+        self.dispatched.sweep(now_s);
+        // A job may outlive its Offer: its own id stays taken.
+        if self.dispatched.contains(&id) || self.leases.contains_key(&id) {
+            return Err(Refused::Twice);
+        }
+        self.consider(offer, expires_s, now_s).map_err(Refused::Decline)?;
+        let remembered = self.dispatched.count(&offer.requester);
+        if remembered >= OFFERS_PER_REQUESTER {
+            let detail = format!("{remembered} of your offers were dispatched here and have not expired yet");
+            return no(DeclineReason::Busy, detail).map_err(Refused::Decline);
+        }
+        self.dispatched.insert(id, offer.requester, expires_s);
+        let lease = Lease {
+            requester: offer.requester,
+            running: true,
+            memory: offer.limits.memory.saturating_add(Self::CELL_MEMORY),
+            inputs: offer.inputs.bytes,
+            result: offer.limits.result,
+        };
+        self.leases.insert(id, lease);
+        Ok(())
+    }
+
+    /// The job has committed, and its result of so many bytes is kept for delivery, or there is nothing to keep: slot and
+    /// memory are free again, and so is the disk beyond the result.
+    pub fn committed(&mut self, id: &OfferId, kept_bytes: Option<u64>) {
+        match (self.leases.get_mut(id), kept_bytes) {
+            (Some(lease), Some(bytes)) => {
+                *lease = Lease { running: false, memory: 0, inputs: 0, result: lease.result.min(bytes), ..*lease };
+            }
+            (Some(_), None) => self.forget(id),
+            (None, _) => {}
+        }
+    }
+
+    /// The job is over, or its result gone: gives back what it still holds. More than once is the same as once.
+    pub fn forget(&mut self, id: &OfferId) {
+        self.leases.remove(id);
+    }
+
+    /// Whether the worker runs such jobs at all.
+    fn serves(&self, offer: &Offer) -> Result<(), Decline> {
+        let asked = offer.engine.short();
         let profiles = match self.engines.get(&offer.engine) {
             Some(Ok(profiles)) => profiles,
-            Some(Err(reason)) => {
-                return no(DeclineReason::Engine, format!("engine {}: {reason}", offer.engine.short()));
-            }
+            Some(Err(reason)) => return no(DeclineReason::Engine, format!("engine {asked}: {reason}")),
             None => {
                 let has: Vec<_> = self.engines.keys().map(Hash::short).collect();
-                let asked = offer.engine.short();
-                return no(
-                    DeclineReason::Engine,
-                    format!("this worker runs engine {}, not {asked}", has.join(" and ")),
-                );
+                let detail = format!("this worker runs engine {}, not {asked}", has.join(" and "));
+                return no(DeclineReason::Engine, detail);
             }
         };
         if !profiles.contains(&offer.profile) {
@@ -92,52 +218,34 @@ impl Admission {
         if !self.donation.classes.contains(&offer.class) {
             return no(DeclineReason::DataClass, format!("this worker does not take {} data", offer.class));
         }
-        self.fits_at_all(&offer.limits, offer.inputs.bytes)?;
-        let (free_memory, free_jobs) = self.free();
-        if free_jobs == 0 || offer.limits.memory.saturating_add(Self::CELL_MEMORY) > free_memory {
-            return no(DeclineReason::Busy, format!("{free_jobs} jobs and {free_memory} bytes of memory are free now"));
-        }
-        Ok(Accept { eta_ms: 0, price: self.donation.price, free_memory, free_jobs })
+        Ok(())
     }
 
-    /// Reserves what a job needs; [`Admission::release`] gives it back.
-    ///
-    /// # Errors
-    /// As [`Admission::consider`]: things may have changed since the Bid.
-    pub fn admit(&mut self, id: OfferId, offer: &Offer) -> Result<Lease, Decline> {
-        self.consider(offer)?;
-        let lease = Lease { memory: offer.limits.memory + Self::CELL_MEMORY };
-        self.leases.insert(id, lease);
-        Ok(lease)
-    }
-
-    /// The job is over.
-    pub fn release(&mut self, id: &OfferId) {
-        self.leases.remove(id);
-    }
-
-    fn free(&self) -> (u64, u32) {
-        let used: u64 = self.leases.values().map(|l| l.memory).sum();
-        let running = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
-        (self.donation.memory.saturating_sub(used), self.donation.jobs.saturating_sub(running))
-    }
-
-    fn fits_at_all(&self, limits: &Limits, input_bytes: u64) -> Result<(), Decline> {
-        let d = &self.donation;
-        let checks = [
-            ("memory", limits.memory.saturating_add(Self::CELL_MEMORY), d.memory, "bytes"),
-            ("result", limits.result, d.result, "bytes"),
-            ("running time", limits.run_ms, d.run_ms, "ms"),
-            ("inputs", input_bytes, d.disk, "bytes"),
-        ];
-        for (what, asked, given, unit) in checks {
-            if asked > given {
-                return Err(Decline {
-                    reason: DeclineReason::TooLarge,
-                    detail: format!("{what}: {asked} {unit} asked, {given} {unit} donated"),
-                });
-            }
+    /// Whether results may be kept of one more job of this requester.
+    fn quota(&self, requester: &NodeId) -> Result<(), Decline> {
+        let own_most = Self::RESULTS_PER_REQUESTER.max(self.donation.per_requester) as usize;
+        let all_most = Self::RESULTS.max(self.donation.jobs) as usize;
+        let own = self.leases.values().filter(|l| l.requester == *requester).count();
+        let all = self.leases.len();
+        if own >= own_most || all >= all_most {
+            let detail =
+                format!("{own} of your jobs run or wait for their result to be taken, {all} of all requesters");
+            return no(DeclineReason::Busy, detail);
         }
         Ok(())
+    }
+
+    /// Memory that is free, and jobs that this requester could run now.
+    fn free(&self, requester: &NodeId) -> (u64, u32) {
+        let count = |which: &dyn Fn(&Lease) -> bool| {
+            u32::try_from(self.leases.values().filter(|l| l.running && which(l)).count()).unwrap_or(u32::MAX)
+        };
+        let jobs = self.donation.jobs.saturating_sub(count(&|_| true));
+        let own = self.donation.per_requester.saturating_sub(count(&|l| l.requester == *requester));
+        (self.donation.job_memory().saturating_sub(self.sum(|l| l.memory)), jobs.min(own))
+    }
+
+    fn sum(&self, of: impl Fn(&Lease) -> u64) -> u64 {
+        self.leases.values().map(of).fold(0, u64::saturating_add)
     }
 }
