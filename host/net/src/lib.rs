@@ -3,9 +3,13 @@
 
 mod blob;
 mod endpoint;
+mod gate;
 mod stream;
 mod tls;
+mod words;
 
 pub use blob::{BlobError, Outboard, Source, file_outboard, receive, send};
 pub use endpoint::{ConnectError, Connection, Endpoint, EndpointError};
+pub use gate::{Admitted, Answer, Full, Gate, GateLimits, Handshake, Prefix, prefix};
 pub use stream::{Incoming, JobStream, Receiver, Sender, StreamError};
+pub use words::{WORDS_MAX, printable};
