@@ -1,15 +1,20 @@
 //! The job plane: QUIC, TLS 1.3 with mutual raw public keys (RFC 7250), one bidirectional stream per job and worker,
-//! and BLAKE3-verified streaming of results and inputs. It moves messages and bytes and decides nothing.
+//! and BLAKE3-verified streaming of results and inputs. It moves messages and bytes and decides nothing. Nothing here waits
+//! for a peer longer than its caller says, or than a limit beside the wait does.
 
 mod blob;
+mod connection;
 mod endpoint;
 mod gate;
+mod outbox;
 mod stream;
 mod tls;
 mod words;
 
 pub use blob::{BlobError, Outboard, Source, file_outboard, receive, send};
-pub use endpoint::{ConnectError, Connection, Endpoint, EndpointError};
+pub use connection::{Connection, WIDE_MAX, Widened};
+pub use endpoint::{ConnectError, Endpoint, EndpointError, IncomingConnection};
 pub use gate::{Admitted, Answer, Full, Gate, GateLimits, Handshake, Prefix, prefix};
+pub use outbox::Outbox;
 pub use stream::{Incoming, JobStream, Receiver, Sender, StreamError};
 pub use words::{WORDS_MAX, printable};

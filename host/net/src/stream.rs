@@ -1,9 +1,27 @@
 //! Frames on a QUIC stream, and its typed end.
+//!
+//! Reading may be dropped at any await and loses nothing ([`Receiver::frame_of`], [`Receiver::bytes`]). A write that is
+//! dropped, or that ends in an error, may leave half a frame: the [`Sender`] then takes nothing more, and resets the stream
+//! when it is dropped, so that the peer never takes half a frame for a whole one or for a breach. In a `select!`, write
+//! through an [`Outbox`](crate::Outbox).
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use eider_protocol::{
     Body, DecodeError, FrameHeader, HEADER_BYTES, Kind, NodeId, Progress, ResetCode, Signed, encode_frame,
 };
-use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::time::timeout;
+
+use crate::words::{WORDS_MAX, printable};
+
+/// Bytes of a payload that are asked for at once: what a peer claims costs nothing, only what it sends.
+const STEP: usize = 64 << 10;
+/// Chunks that one look into the connection takes: a chunk is a packet's, so this is about 40 KiB.
+const CHUNKS: usize = 32;
+/// How long a frame may take to be handed over where nobody says otherwise: a peer that reads does it in round trips.
+const HANDED_OVER: Duration = Duration::from_secs(10);
 
 /// Why a stream gives no more.
 #[derive(Debug, thiserror::Error, Clone)]
@@ -26,6 +44,9 @@ pub enum StreamError {
     /// A message, but not one that can come here.
     #[error("{0} message out of order")]
     Unexpected(Kind),
+    /// The peer did not take what was sent in the time that it was given. Nobody's fault.
+    #[error("the peer does not read")]
+    Stalled,
 }
 
 impl StreamError {
@@ -39,6 +60,10 @@ impl StreamError {
         }
     }
 
+    pub(crate) fn lost(e: &ConnectionError) -> Self {
+        Self::Lost(printable(&e.to_string(), WORDS_MAX))
+    }
+
     fn of_code(code: VarInt) -> Self {
         ResetCode::from_code(code.into_inner()).map_or(Self::UnknownReset(code.into_inner()), Self::Reset)
     }
@@ -48,6 +73,17 @@ impl From<ReadError> for StreamError {
     fn from(e: ReadError) -> Self {
         match e {
             ReadError::Reset(code) => Self::of_code(code),
+            ReadError::ConnectionLost(e) => Self::lost(&e),
+            e => Self::Lost(e.to_string()),
+        }
+    }
+}
+
+impl From<WriteError> for StreamError {
+    fn from(e: WriteError) -> Self {
+        match e {
+            WriteError::Stopped(code) => Self::of_code(code),
+            WriteError::ConnectionLost(e) => Self::lost(&e),
             e => Self::Lost(e.to_string()),
         }
     }
@@ -64,7 +100,7 @@ pub struct JobStream {
 
 impl JobStream {
     pub(crate) fn new(send: SendStream, recv: RecvStream) -> Self {
-        Self { receiver: Receiver { recv }, sender: Sender { send } }
+        Self { receiver: Receiver::new(recv), sender: Sender { send, torn: false, owned: false } }
     }
 
     /// Ends both directions with a code.
@@ -111,44 +147,101 @@ impl Incoming {
 #[derive(Debug)]
 pub struct Receiver {
     recv: RecvStream,
+    /// Bytes that were taken from the connection and not yet asked for, in order; empty ones are used up.
+    chunks: [Bytes; CHUNKS],
+    next: usize,
+    /// A frame of which a part came.
+    partial: Partial,
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    header: [u8; HEADER_BYTES],
+    header_bytes: usize,
+    payload: Vec<u8>,
 }
 
 impl Receiver {
-    /// The next frame; `None` when the peer has finished the stream between frames.
+    fn new(recv: RecvStream) -> Self {
+        Self { recv, chunks: Default::default(), next: CHUNKS, partial: Partial::default() }
+    }
+
+    /// The next frame; `None` when the peer has finished the stream between frames. The kind is checked against what can
+    /// come now before anything is allocated for the payload, which then grows with what came, whatever length it claims
+    /// ([P-FRAME-2]). This may be dropped and called again, also with other kinds.
     ///
     /// # Errors
-    /// [`StreamError`]. Nothing is allocated for a payload before its length is checked.
-    pub async fn frame(&mut self) -> Result<Option<Incoming>, StreamError> {
-        let mut header = [0; HEADER_BYTES];
-        match self.recv.read_exact(&mut header).await {
-            Ok(()) => {}
-            Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
-            Err(ReadExactError::FinishedEarly(_)) => return Err(StreamError::Ended),
-            Err(ReadExactError::ReadError(e)) => return Err(e.into()),
+    /// [`StreamError`]; [`StreamError::Unexpected`] for a kind that is not allowed.
+    pub async fn frame_of(&mut self, allowed: &[Kind]) -> Result<Option<Incoming>, StreamError> {
+        loop {
+            let wanted = match self.header(allowed)? {
+                None => HEADER_BYTES - self.partial.header_bytes,
+                Some(header) if self.partial.payload.len() == header.length => {
+                    let payload = std::mem::take(&mut self.partial).payload;
+                    return Ok(Some(Incoming { kind: header.kind, payload }));
+                }
+                Some(header) => (header.length - self.partial.payload.len()).min(STEP),
+            };
+            let Some(bytes) = self.at_most(wanted).await? else {
+                return if self.partial.header_bytes == 0 { Ok(None) } else { Err(StreamError::Ended) };
+            };
+            let partial = &mut self.partial;
+            if partial.header_bytes < HEADER_BYTES {
+                partial.header[partial.header_bytes..][..bytes.len()].copy_from_slice(&bytes);
+                partial.header_bytes += bytes.len();
+            } else {
+                partial.payload.extend_from_slice(&bytes);
+            }
         }
-        let header = FrameHeader::parse(header).map_err(DecodeError::from)?;
-        let mut payload = vec![0; header.length];
-        match self.recv.read_exact(&mut payload).await {
-            Ok(()) => Ok(Some(Incoming { kind: header.kind, payload })),
-            Err(ReadExactError::FinishedEarly(_)) => Err(StreamError::Ended),
-            Err(ReadExactError::ReadError(e)) => Err(e.into()),
+    }
+
+    fn header(&self, allowed: &[Kind]) -> Result<Option<FrameHeader>, StreamError> {
+        if self.partial.header_bytes < HEADER_BYTES {
+            return Ok(None);
         }
+        let header = FrameHeader::parse(self.partial.header).map_err(DecodeError::from)?;
+        if allowed.contains(&header.kind) { Ok(Some(header)) } else { Err(StreamError::Unexpected(header.kind)) }
     }
 
     /// The next frame, which must be.
     ///
     /// # Errors
-    /// [`StreamError::Ended`] when the stream is finished.
-    pub async fn expect(&mut self) -> Result<Incoming, StreamError> {
-        self.frame().await?.ok_or(StreamError::Ended)
+    /// As [`Receiver::frame_of`]; [`StreamError::Ended`] when the stream is finished.
+    pub async fn expect_of(&mut self, allowed: &[Kind]) -> Result<Incoming, StreamError> {
+        self.frame_of(allowed).await?.ok_or(StreamError::Ended)
     }
 
-    /// The next raw bytes, for verified streaming; `None` at the end.
+    /// The next raw bytes, for verified streaming; `None` at the end. This may be dropped.
     ///
     /// # Errors
     /// [`StreamError`].
-    pub async fn bytes(&mut self) -> Result<Option<bytes::Bytes>, StreamError> {
-        Ok(self.recv.read_chunk(256 << 10, true).await?.map(|c| c.bytes))
+    pub async fn bytes(&mut self) -> Result<Option<Bytes>, StreamError> {
+        self.at_most(usize::MAX).await
+    }
+
+    async fn at_most(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
+        loop {
+            if let Some(bytes) = self.buffered_at_most(max) {
+                return Ok(Some(bytes));
+            }
+            if self.recv.read_chunks(&mut self.chunks).await?.is_none() {
+                return Ok(None);
+            }
+            self.next = 0;
+        }
+    }
+
+    /// Raw bytes that are here already.
+    pub(crate) fn buffered(&mut self) -> Option<Bytes> {
+        self.buffered_at_most(usize::MAX)
+    }
+
+    fn buffered_at_most(&mut self, max: usize) -> Option<Bytes> {
+        let rest = self.chunks.get_mut(self.next..)?;
+        let skipped = rest.iter().take_while(|chunk| chunk.is_empty()).count();
+        self.next += skipped;
+        let chunk = rest.get_mut(skipped)?;
+        Some(chunk.split_to(max.min(chunk.len())))
     }
 
     /// Tells the peer to send no more.
@@ -161,7 +254,7 @@ impl Receiver {
         match self.recv.received_reset().await {
             Ok(Some(code)) => StreamError::of_code(code),
             Ok(None) => std::future::pending().await,
-            Err(e) => StreamError::Lost(e.to_string()),
+            Err(e) => StreamError::Lost(printable(&e.to_string(), WORDS_MAX)),
         }
     }
 }
@@ -170,44 +263,92 @@ impl Receiver {
 #[derive(Debug)]
 pub struct Sender {
     send: SendStream,
+    /// Something was begun and not ended: the stream holds half of it.
+    torn: bool,
+    /// An outbox has it: whoever drops the outbox gives the stream up.
+    pub(crate) owned: bool,
 }
 
 impl Sender {
-    /// Sends a signed message.
+    /// Sends a signed message. The peer has ten seconds to take it.
     ///
     /// # Errors
-    /// [`StreamError`].
+    /// As [`Sender::frame_within`].
     pub async fn send<T: Body>(&mut self, message: &Signed<T>) -> Result<(), StreamError> {
-        self.frame(T::KIND, &message.to_payload()).await
+        self.send_within(message, HANDED_OVER).await
     }
 
-    /// Sends a frame.
+    /// Sends a signed message; the peer has `limit` to take it.
     ///
     /// # Errors
-    /// [`StreamError`]; a payload over the kind's maximum is a decode error of ours and not sent.
+    /// As [`Sender::frame_within`].
+    pub async fn send_within<T: Body>(&mut self, message: &Signed<T>, limit: Duration) -> Result<(), StreamError> {
+        self.frame_within(T::KIND, &message.to_payload(), limit).await
+    }
+
+    /// Sends a frame. The peer has ten seconds to take it.
+    ///
+    /// # Errors
+    /// As [`Sender::frame_within`].
     pub async fn frame(&mut self, kind: Kind, payload: &[u8]) -> Result<(), StreamError> {
-        let frame = encode_frame(kind, payload).map_err(DecodeError::from)?;
-        self.bytes(frame.into()).await
+        self.frame_within(kind, payload, HANDED_OVER).await
     }
 
-    /// Sends bytes as they are.
+    /// Sends a frame; the peer has `limit` to take it, that is, to make room for it in the connection's windows. Not to be
+    /// dropped before it is done: the stream could then only be reset.
     ///
     /// # Errors
-    /// [`StreamError`].
-    pub async fn bytes(&mut self, bytes: bytes::Bytes) -> Result<(), StreamError> {
-        match self.send.write_chunk(bytes).await {
-            Ok(()) => Ok(()),
-            Err(quinn::WriteError::Stopped(code)) => Err(StreamError::of_code(code)),
-            Err(e) => Err(StreamError::Lost(e.to_string())),
+    /// [`StreamError`]; a payload over the kind's maximum is a decode error of ours and not sent; [`StreamError::Stalled`] when
+    /// the time is up, or when the stream holds half a frame from before.
+    pub async fn frame_within(&mut self, kind: Kind, payload: &[u8], limit: Duration) -> Result<(), StreamError> {
+        let frame = encode_frame(kind, payload).map_err(DecodeError::from)?;
+        self.bytes_within(frame.into(), limit).await
+    }
+
+    /// Sends bytes as they are. The peer has ten seconds to take them.
+    ///
+    /// # Errors
+    /// As [`Sender::frame_within`].
+    pub async fn bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        self.bytes_within(bytes, HANDED_OVER).await
+    }
+
+    async fn bytes_within(&mut self, bytes: Bytes, limit: Duration) -> Result<(), StreamError> {
+        self.begin()?;
+        timeout(limit, self.send.write_chunk(bytes)).await.map_err(|_| StreamError::Stalled)??;
+        self.end();
+        Ok(())
+    }
+
+    /// Something begins that is worth nothing by halves.
+    pub(crate) fn begin(&mut self) -> Result<(), StreamError> {
+        if self.torn {
+            return Err(StreamError::Stalled);
+        }
+        self.torn = true;
+        Ok(())
+    }
+
+    /// It is complete.
+    pub(crate) fn end(&mut self) {
+        self.torn = false;
+    }
+
+    /// Hands over what there is room for, and says how much that was. This may be dropped.
+    pub(crate) async fn some(&mut self, bytes: &mut Bytes) -> Result<usize, StreamError> {
+        Ok(self.send.write_chunks(std::slice::from_mut(bytes)).await?.bytes)
+    }
+
+    /// No more comes. A stream that holds half a frame is not finished but reset.
+    pub fn finish(&mut self) {
+        if self.torn {
+            self.reset(ResetCode::Cancelled);
+        } else {
+            let _ = self.send.finish();
         }
     }
 
-    /// No more comes.
-    pub fn finish(&mut self) {
-        let _ = self.send.finish();
-    }
-
-    /// Waits until the peer has everything, or wants no more.
+    /// Waits until the peer has everything, or wants no more: as long as the peer likes, so only within a limit of yours.
     pub async fn delivered(&mut self) {
         let _ = self.send.stopped().await;
     }
@@ -215,5 +356,14 @@ impl Sender {
     /// Abandons what is under way.
     pub fn reset(&mut self, code: ResetCode) {
         let _ = self.send.reset(VarInt::from_u32(code.code()));
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // quinn would finish it, and the peer would take half a frame for our breach.
+        if self.torn || self.owned {
+            self.reset(ResetCode::Cancelled);
+        }
     }
 }

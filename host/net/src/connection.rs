@@ -1,0 +1,213 @@
+//! An authenticated connection, and how much it may hold.
+//!
+//! # Windows
+//! What a peer may make us hold is what we let it send unread and what it lets us send unacknowledged. Strangers get
+//! little of both; a connection with an admitted job gets [`Connection::widen`].
+//!
+//! Credit that QUIC has given cannot be taken back. quinn's `set_receive_window`, lowered, withholds new credit until as
+//! much was read as it was lowered by, and raised again gives the difference at once: a peer that never sends would
+//! gain a wide window with each job. So the receive window is widened once and stays wide until the connection ends; at most
+//! [`WIDE_MAX`] connections of an endpoint are so at a time, and the owner closes those that have no job any more when it likes. The
+//! send window and the number of streams do shrink again: the first for all that is written after, the second as
+//! streams end.
+//!
+//! In the worst case an endpoint holds, in the windows of peers who are all hostile:
+//! 1,024 accepted × 256 KiB = 256 MiB, 1,000 dialled × 1 MiB = 1 GiB, and 64 wide × 32 MiB = 2 GiB, of which each is a
+//! peer to whom a job was given or by whom one was taken.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eider_protocol::{NodeId, ResetCode};
+use parking_lot::Mutex;
+use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::endpoint::ConnectError;
+use crate::stream::{JobStream, StreamError};
+use crate::tls;
+use crate::words::{WORDS_MAX, printable};
+
+/// A peer that says nothing for this long is gone. Keep-alives come three times as often.
+const IDLE: Duration = Duration::from_secs(15);
+/// Unread bytes that a peer may have under way on one stream: bandwidth times delay of 1 Gbit/s at 60 ms.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// Connections of an endpoint that may have wide windows at a time: their memory is stated above.
+pub const WIDE_MAX: usize = 64;
+/// How long a peer may take to let us open a stream. One that grants none of its streams is nobody to wait for.
+const OPENED: Duration = Duration::from_secs(10);
+
+/// What one connection may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Windows {
+    /// Bytes of the peer's that we have not read.
+    receive: u32,
+    /// Bytes of ours that the peer has not acknowledged.
+    send: u32,
+    /// Streams that the peer has open.
+    streams: u32,
+}
+
+/// A stranger that dialled us: an Offer fits in a packet or six, a Bid with evidence leaves in three rounds. A stream for each
+/// Offer and each Verify; a requester with many small jobs has some dozen.
+const ACCEPTED: Windows = Windows { receive: 128 << 10, send: 128 << 10, streams: 64 };
+/// One that we dialled: it answers with a Bid of up to 320 KiB. It opens streams only for inputs of a job that it got.
+const DIALLED: Windows = Windows { receive: 512 << 10, send: 512 << 10, streams: 8 };
+/// With a job: two streams at full speed, inputs one way or results the other.
+const WIDE: Windows = Windows { receive: 16 << 20, send: 16 << 20, streams: 256 };
+
+/// A connection whose other end has proven its key.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    inner: quinn::Connection,
+    node: NodeId,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    narrow: Windows,
+    /// Places of the endpoint for wide receive windows.
+    places: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Guards that live.
+    jobs: usize,
+    /// Held from the first job on, until the connection ends.
+    wide: Option<OwnedSemaphorePermit>,
+}
+
+/// Keeps a connection's windows wide while it lives: one for each admitted job, and for each delivery.
+#[derive(Debug)]
+pub struct Widened {
+    connection: Connection,
+}
+
+pub(crate) fn transport(windows: Windows) -> Arc<TransportConfig> {
+    let mut t = TransportConfig::default();
+    t.max_concurrent_bidi_streams(VarInt::from_u32(windows.streams));
+    t.max_concurrent_uni_streams(VarInt::from_u32(0));
+    t.datagram_receive_buffer_size(None);
+    t.max_idle_timeout(IdleTimeout::try_from(IDLE).ok());
+    t.keep_alive_interval(Some(IDLE / 3));
+    t.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
+    t.receive_window(VarInt::from_u32(windows.receive));
+    t.send_window(windows.send.into());
+    Arc::new(t)
+}
+
+/// Who dialled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    Accepted,
+    Dialled,
+}
+
+impl Role {
+    pub(crate) const fn windows(self) -> Windows {
+        match self {
+            Self::Accepted => ACCEPTED,
+            Self::Dialled => DIALLED,
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(inner: quinn::Connection, role: Role, places: Arc<Semaphore>) -> Result<Self, ConnectError> {
+        let key = inner
+            .peer_identity()
+            .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .and_then(|keys| keys.first().and_then(|k| tls::key_of(k)))
+            .ok_or_else(|| ConnectError::Failed("the peer proved no Ed25519 key".into()))?;
+        let shared = Arc::new(Shared { narrow: role.windows(), places, state: Mutex::default() });
+        Ok(Self { inner, node: key.node_id(), shared })
+    }
+
+    /// Who is at the other end, proven.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Where it is.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.inner.remote_address()
+    }
+
+    /// Wide windows and more streams while the guard lives, for a job that was admitted. Where [`WIDE_MAX`] others have wide
+    /// windows, those of this one stay narrow: it works, at a window for each round trip.
+    pub fn widen(&self) -> Widened {
+        let mut state = self.shared.state.lock();
+        if state.wide.is_none()
+            && let Ok(place) = self.shared.places.clone().try_acquire_owned()
+        {
+            self.inner.set_receive_window(VarInt::from_u32(WIDE.receive));
+            state.wide = Some(place);
+        }
+        if state.wide.is_some() {
+            self.inner.set_send_window(WIDE.send.into());
+        }
+        self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(WIDE.streams));
+        state.jobs += 1;
+        Widened { connection: self.clone() }
+    }
+
+    fn narrow(&self) {
+        let mut state = self.shared.state.lock();
+        state.jobs -= 1;
+        if state.jobs == 0 {
+            self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(self.shared.narrow.streams));
+            self.inner.set_send_window(self.shared.narrow.send.into());
+        }
+    }
+
+    /// Whether it was widened, and nothing needs that any more: it holds one of [`WIDE_MAX`] places until it is closed.
+    pub fn spent(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.jobs == 0 && state.wide.is_some()
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// [`StreamError::Lost`]; [`StreamError::Stalled`] if the peer has not allowed another stream for ten seconds.
+    pub async fn open(&self) -> Result<JobStream, StreamError> {
+        let opened = timeout(OPENED, self.inner.open_bi()).await.map_err(|_| StreamError::Stalled)?;
+        let (send, recv) = opened.map_err(|e| StreamError::lost(&e))?;
+        Ok(JobStream::new(send, recv))
+    }
+
+    /// The next stream that the peer opens.
+    ///
+    /// # Errors
+    /// [`StreamError::Lost`] when the connection is gone.
+    pub async fn accept(&self) -> Result<JobStream, StreamError> {
+        let (send, recv) = self.inner.accept_bi().await.map_err(|e| StreamError::lost(&e))?;
+        Ok(JobStream::new(send, recv))
+    }
+
+    /// Closes the connection at once.
+    pub fn close(&self, code: ResetCode) {
+        self.inner.close(VarInt::from_u32(code.code()), code.to_string().as_bytes());
+    }
+
+    /// Resolves when the connection is gone, with the reason: printable, and bounded, for it may be the peer's words.
+    pub async fn closed(&self) -> String {
+        words(&self.inner.closed().await)
+    }
+}
+
+impl Drop for Widened {
+    fn drop(&mut self) {
+        self.connection.narrow();
+    }
+}
+
+pub(crate) fn words(e: &ConnectionError) -> String {
+    printable(&e.to_string(), WORDS_MAX)
+}
