@@ -7,14 +7,16 @@ mod connection;
 mod endpoint;
 mod gate;
 mod outbox;
+mod pace;
 mod stream;
 mod tls;
 mod words;
 
-pub use blob::{BlobError, Outboard, Source, file_outboard, receive, send};
+pub use blob::{BlobError, BlobSink, Hashes, Outboard, ReadAt, Source, file_outboard, receive, send};
 pub use connection::{Connection, WIDE_MAX, Widened};
 pub use endpoint::{ConnectError, Endpoint, EndpointError, IncomingConnection};
 pub use gate::{Admitted, Answer, Full, Gate, GateLimits, Handshake, Prefix, prefix};
 pub use outbox::Outbox;
+pub use pace::Pace;
 pub use stream::{Incoming, JobStream, Receiver, Sender, StreamError};
 pub use words::{WORDS_MAX, printable};

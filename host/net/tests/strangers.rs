@@ -1,0 +1,341 @@
+//! What a peer that is slow, silent or greedy can do to the other end of a connection.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use eider_net::{
+    BlobError, BlobSink, Connection, Endpoint, JobStream, Outbox, Pace, ReadAt, Source, StreamError, file_outboard,
+};
+use eider_protocol::{Identity, Kind, Progress, ResetCode, Stage};
+use tokio::time::{sleep, timeout};
+
+/// A time in which a peer that reads would have read, and that one which does not read is given.
+const SHORT: Duration = Duration::from_millis(300);
+/// As long as it takes.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Pair {
+    /// Its streams arrive at `accepted`.
+    dialled: Connection,
+    accepted: Connection,
+    _endpoints: [Endpoint; 2],
+}
+
+async fn pair() -> Pair {
+    let bind = |seed| Endpoint::bind("127.0.0.1:0".parse().unwrap(), &Identity::from_seed([seed; 32])).unwrap();
+    let (server, client) = (bind(1), bind(2));
+    let address = server.local_addr().unwrap();
+    let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
+    let (dialled, accepted) = tokio::join!(client.connect(address, None), accepting);
+    Pair { dialled: dialled.unwrap(), accepted, _endpoints: [server, client] }
+}
+
+impl Pair {
+    /// A stream, from its opener and from the other side.
+    async fn stream(&self) -> (JobStream, JobStream) {
+        let mut ours = self.dialled.open().await.unwrap();
+        ours.sender.frame(Kind::Offer, b"hello").await.unwrap();
+        let mut theirs = self.accepted.accept().await.unwrap();
+        assert_eq!(theirs.receiver.expect_of(&[Kind::Offer]).await.unwrap().payload, b"hello");
+        (ours, theirs)
+    }
+}
+
+#[tokio::test]
+async fn a_frame_of_a_kind_that_cannot_come_is_refused_at_its_header() {
+    let pair = pair().await;
+    let (mut ours, mut theirs) = pair.stream().await;
+    // A Dispatch that claims 4 MiB, of which nothing ever comes.
+    ours.sender.bytes(Bytes::from_static(&[Kind::Dispatch as u8, 0, 0x40, 0, 0])).await.unwrap();
+    let got = theirs.receiver.frame_of(&[Kind::Offer, Kind::Verify]).await;
+    assert!(matches!(got, Err(StreamError::Unexpected(Kind::Dispatch))), "{got:?}");
+}
+
+#[tokio::test]
+async fn reading_a_frame_may_be_dropped_at_any_byte() {
+    let pair = pair().await;
+    let (mut ours, mut theirs) = pair.stream().await;
+    let writing = async {
+        for _ in 0..3 {
+            for byte in [Kind::Fetch as u8, 0, 0, 0, 3, b'a', b'b', b'c'] {
+                ours.sender.bytes(vec![byte].into()).await.unwrap();
+                sleep(Duration::from_millis(3)).await;
+            }
+        }
+        ours.sender.bytes(vec![Kind::Fetch as u8, 0].into()).await.unwrap();
+        ours.sender.finish();
+    };
+    let reading = async {
+        for _ in 0..3 {
+            let frame = loop {
+                if let Ok(frame) = timeout(Duration::from_millis(1), theirs.receiver.frame_of(&[Kind::Fetch])).await {
+                    break frame.unwrap().unwrap();
+                }
+            };
+            assert_eq!(frame.payload, b"abc");
+        }
+        assert!(matches!(theirs.receiver.frame_of(&[Kind::Fetch]).await, Err(StreamError::Ended)));
+    };
+    tokio::join!(writing, reading);
+}
+
+#[tokio::test]
+async fn a_large_frame_arrives_through_narrow_windows() {
+    let pair = pair().await;
+    let (mut ours, mut theirs) = pair.stream().await;
+    let payload: Vec<u8> = (0..4u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (sent, got) = tokio::join!(
+        ours.sender.frame_within(Kind::Dispatch, &payload, LONG),
+        theirs.receiver.expect_of(&[Kind::Dispatch])
+    );
+    sent.unwrap();
+    assert!(got.unwrap().payload == payload);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_costs_a_limit_and_sees_no_breach() {
+    let pair = pair().await;
+    let (mut ours, mut theirs) = pair.stream().await;
+    let large = vec![0; 4 << 20];
+    let stalled = ours.sender.frame_within(Kind::Dispatch, &large, SHORT).await.unwrap_err();
+    assert!(matches!(stalled, StreamError::Stalled) && stalled.reset_code().is_none());
+    // Nothing follows half a frame.
+    assert!(matches!(ours.sender.frame(Kind::Settle, b"x").await, Err(StreamError::Stalled)));
+    drop(ours);
+    let got = theirs.receiver.expect_of(&[Kind::Dispatch]).await;
+    assert!(matches!(got, Err(StreamError::Reset(ResetCode::Cancelled))), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_write_resets_instead_of_finishing() {
+    let pair = pair().await;
+    let (mut ours, mut theirs) = pair.stream().await;
+    let large = vec![0; 4 << 20];
+    assert!(timeout(SHORT, ours.sender.frame(Kind::Dispatch, &large)).await.is_err());
+    ours.sender.finish();
+    let got = theirs.receiver.expect_of(&[Kind::Dispatch]).await;
+    assert!(matches!(got, Err(StreamError::Reset(ResetCode::Cancelled))), "{got:?}");
+}
+
+fn progress(done: u32) -> Progress {
+    Progress { stage: Stage::Running, done, bytes_read: 0 }
+}
+
+#[tokio::test]
+async fn an_outbox_never_stops_a_loop_whose_peer_does_not_read() {
+    let pair = pair().await;
+    let (ours, theirs) = pair.stream().await;
+    let outbox = Outbox::new(ours.sender, SHORT);
+    outbox.post(Kind::Dispatch, vec![0; 4 << 20]).unwrap();
+    let mut ticks = 0;
+    let reason = loop {
+        tokio::select! {
+            reason = outbox.failed() => break reason,
+            () = sleep(Duration::from_millis(1)) => {
+                ticks += 1;
+                outbox.progress(&progress(ticks));
+            }
+        }
+    };
+    assert!(ticks > 0);
+    assert!(matches!(reason, StreamError::Stalled), "{reason}");
+    assert!(matches!(outbox.post(Kind::Settle, vec![]), Err(StreamError::Stalled)));
+    assert!(matches!(outbox.send(Kind::Settle, vec![]).await, Err(StreamError::Stalled)));
+    drop(theirs);
+}
+
+#[tokio::test]
+async fn an_outbox_queue_is_bounded() {
+    let pair = pair().await;
+    let (ours, _theirs) = pair.stream().await;
+    let outbox = Outbox::new(ours.sender, LONG);
+    let posted = (0..100).take_while(|_| outbox.post(Kind::Dispatch, vec![0; 1 << 20]).is_ok()).count();
+    assert!(posted < 20, "{posted}");
+}
+
+#[tokio::test]
+async fn an_outbox_keeps_the_order_and_only_the_latest_progress() {
+    let pair = pair().await;
+    let (ours, mut theirs) = pair.stream().await;
+    let outbox = Outbox::new(ours.sender, LONG);
+    // The writer has not run yet.
+    for done in 0..1_000 {
+        outbox.progress(&progress(done));
+    }
+    let kinds = [Kind::Progress, Kind::Commit, Kind::Settle];
+    assert_eq!(theirs.receiver.expect_of(&kinds).await.unwrap().progress().unwrap().done, 999);
+    outbox.progress(&progress(1_000));
+    // Whether or not that one left before, none comes after the Commit.
+    outbox.send(Kind::Commit, b"c".to_vec()).await.unwrap();
+    outbox.post(Kind::Settle, b"s".to_vec()).unwrap();
+    let mut sender = outbox.into_sender().await.unwrap();
+    sender.finish();
+    let mut came = Vec::new();
+    while let Some(frame) = theirs.receiver.frame_of(&kinds).await.unwrap() {
+        came.push(frame.kind);
+    }
+    came.retain({
+        let mut first = true;
+        move |kind| !(std::mem::take(&mut first) && *kind == Kind::Progress)
+    });
+    assert_eq!(came, [Kind::Commit, Kind::Settle]);
+}
+
+#[tokio::test]
+async fn an_outbox_that_goes_resets_the_stream() {
+    let pair = pair().await;
+    for code in [None, Some(ResetCode::ShuttingDown)] {
+        let (ours, mut theirs) = pair.stream().await;
+        let outbox = Outbox::new(ours.sender, LONG);
+        // It is in the middle of a frame.
+        outbox.post(Kind::Dispatch, vec![0; 4 << 20]).unwrap();
+        match code {
+            Some(code) => outbox.reset(code),
+            None => drop(outbox),
+        }
+        let got = theirs.receiver.expect_of(&[Kind::Dispatch]).await;
+        let code = code.unwrap_or(ResetCode::Cancelled);
+        assert!(matches!(got, Err(StreamError::Reset(c)) if c == code), "{got:?}");
+    }
+}
+
+struct Zeros(AtomicUsize);
+
+impl ReadAt for Zeros {
+    fn read_exact_at(&self, _: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.fetch_add(into.len(), Ordering::Relaxed);
+        into.fill(0);
+        Ok(())
+    }
+}
+
+const BLOB: u64 = 24 << 20;
+
+fn zeros() -> (Source, Arc<Zeros>) {
+    let outboard = file_outboard(&mut io::Read::take(io::repeat(0), BLOB), BLOB).unwrap();
+    let zeros = Arc::new(Zeros(AtomicUsize::new(0)));
+    (Source { bytes: zeros.clone(), outboard: Arc::new(outboard), checked: true }, zeros)
+}
+
+struct Count(u64);
+
+impl BlobSink for Count {
+    async fn write(&mut self, offset: u64, bytes: Bytes) -> io::Result<()> {
+        assert_eq!(offset, self.0);
+        self.0 += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+#[test]
+fn unread_deliveries_hold_no_thread_and_little_memory() {
+    // Two threads for blocking work, so that three deliveries of the old kind would have stopped all.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (source, read) = zeros();
+        let root = source.outboard.root();
+        let (greedy, honest) = (pair().await, pair().await);
+        let mut unread = Vec::new();
+        let patient = Pace { least: 1, within: LONG };
+        for _ in 0..40 {
+            let (ours, mut theirs) = greedy.stream().await;
+            let source = source.clone();
+            let sending =
+                tokio::spawn(async move { eider_net::send(&mut theirs.sender, &source, 0, BLOB, patient).await });
+            unread.push((ours, sending));
+        }
+        sleep(SHORT).await;
+        let held = read.0.load(Ordering::Relaxed);
+        assert!(held < 40 * (1 << 20), "{held}");
+        let (mut ours, mut theirs) = honest.stream().await;
+        let mut sink = Count(0);
+        let (sent, got) = tokio::join!(
+            eider_net::send(&mut theirs.sender, &source, 0, BLOB, patient),
+            eider_net::receive(&mut ours.receiver, root, BLOB, (0, BLOB), &mut sink, patient),
+        );
+        sent.unwrap();
+        got.unwrap();
+        assert_eq!(sink.0, BLOB);
+        assert!(unread.iter().all(|(_, sending)| !sending.is_finished()));
+    });
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_a_blob_is_slow_and_sees_a_reset() {
+    let pair = pair().await;
+    let (source, _) = zeros();
+    let (mut ours, mut theirs) = pair.stream().await;
+    let pace = Pace { least: 64 << 10, within: SHORT };
+    let patient = Pace { least: 1, within: LONG };
+    let sent = eider_net::send(&mut theirs.sender, &source, 0, BLOB, pace).await;
+    assert!(matches!(sent, Err(BlobError::Slow)), "{sent:?}");
+    assert!(theirs.sender.frame(Kind::Settle, b"x").await.is_err());
+    drop(theirs);
+    let root = source.outboard.root();
+    let got = eider_net::receive(&mut ours.receiver, root, BLOB, (0, BLOB), &mut Count(0), patient).await;
+    assert!(matches!(got, Err(BlobError::Stream(StreamError::Reset(ResetCode::Cancelled)))), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_send_a_blob_is_slow() {
+    let pair = pair().await;
+    let (mut ours, _theirs) = pair.stream().await;
+    let pace = Pace { least: 1, within: SHORT };
+    let root = blake3::hash(b"x");
+    let got = eider_net::receive(&mut ours.receiver, root, 1, (0, 1), &mut Count(0), pace).await;
+    assert!(matches!(got, Err(BlobError::Slow)), "{got:?}");
+}
+
+/// How many frames of a MiB the accepted side holds unread, on streams of four each so that no stream's window counts.
+async fn unread_mib(pair: &Pair) -> usize {
+    let mib = vec![0; 1 << 20];
+    let mut held = Vec::new();
+    let mut count = 0;
+    loop {
+        let (mut ours, theirs) = pair.stream().await;
+        for _ in 0..4 {
+            if ours.sender.frame_within(Kind::Dispatch, &mib, 4 * SHORT).await.is_err() {
+                return count;
+            }
+            count += 1;
+        }
+        held.push((ours, theirs));
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_given_little_and_jobs_without_end_no_more_than_one_job() {
+    let (narrow, wide) = (pair().await, pair().await);
+    // The peers spare no memory of their own: what counts is what we let them send.
+    let _send_all = [narrow.dialled.widen(), wide.dialled.widen()];
+    let held = timeout(LONG, unread_mib(&narrow)).await.unwrap();
+    assert_eq!(held, 0);
+    assert!(!wide.accepted.spent());
+    for _ in 0..100 {
+        drop(wide.accepted.widen());
+    }
+    assert!(wide.accepted.spent());
+    let held = timeout(LONG, unread_mib(&wide)).await.unwrap();
+    assert!((1..=16).contains(&held), "{held}");
+}
+
+#[tokio::test]
+async fn more_streams_are_open_while_a_job_is() {
+    let pair = pair().await;
+    let mut open = Vec::new();
+    let mut open_all = async |count| {
+        while open.len() < count {
+            open.push(timeout(LONG, pair.dialled.open()).await.unwrap().unwrap());
+        }
+        assert!(timeout(SHORT, pair.dialled.open()).await.is_err(), "{count}");
+    };
+    open_all(64).await;
+    let job = pair.accepted.widen();
+    open_all(256).await;
+    drop(job);
+}
