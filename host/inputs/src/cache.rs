@@ -1,32 +1,85 @@
-//! A worker's cache of inputs: content-addressed, filled by verified ranges, shared by concurrent jobs, kept under the
-//! donated disk budget.
+//! A worker's cache of inputs: content-addressed, filled by verified ranges, shared by the jobs of requesters that do
+//! not trust each other, kept under the donated disk budget.
 //!
-//! Each input is one sparse file named by its hash, with a map of the spans that are present. A span is written only
-//! after its bytes are verified against the hash, so whatever the map says is there is right, whoever delivered it; a
-//! transfer that breaks off is resumed at the first missing span.
+//! Each input is one sparse file, named by hash *and* size, with a map of the spans that are present. What a job names
+//! is a claim until bytes prove it: naming an input touches no file, its files are made when its last span, which
+//! proves the size, was verified, they are made new and never shortened, and only verified bytes are written. A span is
+//! present at once for all jobs; the map on the disk says so once the span was synced, so that what an unclean end
+//! leaves is true as well. A transfer that breaks off is resumed at the first missing span.
+//!
+//! | held | owner | bound | given back |
+//! |---|---|---|---|
+//! | lease | a job | as many as its manifest names, memory only | when the job ends |
+//! | reservation | a fetch | [`FETCH_MAX`] and an entry's overhead | with the fetch's future |
+//! | `fetching` | a tenant's fetch | one for each entry and tenant | with the fetch's future; other tenants do not wait |
+//! | descriptor | the cache | [`DESCRIPTORS_MAX`] | least recently used first |
+//! | entry on the disk | tenants, by share | [`ENTRIES_MAX`], the budget | idle, of who holds most, oldest first |
+//! | locks | the cache | – | after the disk, at most; no peer is waited for under one |
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+mod bounds;
+mod disk;
+mod lease;
+mod ledger;
+mod map;
+mod state;
+mod sweep;
+
+#[cfg(test)]
+mod power;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use eider_protocol::Hash;
+use cap_std::fs::Dir;
+use eider_protocol::{Hash, NodeId};
 use parking_lot::Mutex;
+
+use crate::descriptors::Descriptors;
+use bounds::Bounds;
+use disk::{Disk, Folder, Key};
+pub use lease::{Fetching, Lease, Reservation};
+use state::{Entry, OnDisk, Room, State};
 
 /// Granularity of what is fetched and kept: a multiple of 16 KiB chunk groups, about one read of DuckDB's.
 const SPAN: u64 = 1 << 20;
+/// Most bytes of one fetch, which its fetcher holds in memory until they are filled.
+pub const FETCH_MAX: u64 = 8 << 20;
+/// Open files at rest: a quarter of the descriptors that a process has by default.
+const DESCRIPTORS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
+/// Entries on the disk: inodes and the time of a sweep, where inputs are small.
+const ENTRIES_MAX: usize = 1 << 16;
+/// The largest input: what ext4 can hold as one file. Its map is 16 MiB.
+const INPUT_MAX: u64 = 16 << 40;
+
+const BOUNDS: Bounds =
+    Bounds { span: SPAN, fetch: FETCH_MAX, entries: ENTRIES_MAX, descriptors: DESCRIPTORS_MAX, input: INPUT_MAX };
 
 /// Why an input cannot be cached.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// The disk.
     #[error("input cache {0}: {1}")]
-    Io(PathBuf, io::Error),
+    Io(String, io::Error),
     /// The donated budget is full of inputs that running jobs use.
     #[error("the donated disk ({0} bytes) is full of inputs that running jobs use")]
     Full(u64),
+    /// Larger than any that is cached.
+    #[error("an input of {0} bytes is larger than a file can be here")]
+    TooLarge(u64),
+    /// Bytes of an input whose size was not proven by its last span.
+    #[error("the last span of an input comes first")]
+    Unproven,
+    /// Bytes without the room for them.
+    #[error("no room was reserved for these bytes of the input")]
+    NotReserved,
+    /// Not whole spans of the input.
+    #[error("{1} bytes at {0} are not whole spans of the input")]
+    NotSpans(u64, u64),
 }
 
 /// The cache. Cheap to clone.
@@ -37,224 +90,244 @@ pub struct InputCache {
 
 #[derive(Debug)]
 struct Inner {
-    dir: PathBuf,
-    budget: u64,
+    disk: Box<dyn Disk>,
+    bounds: Bounds,
+    /// Of the data, by key and generation: a thread that is late cannot put an older file in a newer one's place.
+    descriptors: Descriptors<(Key, u64)>,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    entries: HashMap<Hash, Arc<Entry>>,
-    used: u64,
-    clock: u64,
-}
-
-/// One cached input, in use for as long as it is held.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its bytes, sparse.
-    pub file: Arc<File>,
-    size: u64,
-    /// Which spans are present.
-    spans: Mutex<Vec<bool>>,
-    /// Held while missing spans are fetched, so that concurrent jobs fetch each once.
-    pub fetching: tokio::sync::Mutex<()>,
-    last_use: Mutex<u64>,
-}
-
-impl Entry {
-    /// The first run of missing spans that `start..end` needs, as a byte range.
-    pub fn missing(&self, start: u64, end: u64) -> Option<(u64, u64)> {
-        let spans = self.spans.lock();
-        let (first, last) = ((start / SPAN) as usize, (end.div_ceil(SPAN) as usize).min(spans.len()));
-        let from = (first..last).find(|i| !spans[*i])?;
-        let to = (from..last).find(|i| spans[*i]).unwrap_or(last);
-        Some((from as u64 * SPAN, (to as u64 * SPAN).min(self.size)))
-    }
-
-    /// Writes verified bytes.
-    pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
+    /// Keys whose names were made or removed since the folder was synced, put here after they were and before their
+    /// entry's `disk` is given back. A lock of its own: it waits for the disk.
+    unsynced: Mutex<HashSet<Key>>,
 }
 
 impl InputCache {
-    /// A cache in `dir`, with at most `budget` bytes. What an earlier run left is used again.
+    /// A cache in `dir`, which is its own, with at most `budget` bytes. What an earlier run left is used again. Blocks
+    /// for as long as reading all maps takes.
     ///
     /// # Errors
     /// [`CacheError::Io`].
-    pub fn open(dir: &Path, budget: u64) -> Result<Self, CacheError> {
-        let err = |e| CacheError::Io(dir.to_owned(), e);
-        fs::create_dir_all(dir).map_err(err)?;
-        let mut state = State::default();
-        for file in fs::read_dir(dir).map_err(err)?.flatten() {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let Some(hash) = name.strip_suffix(".spans").and_then(|h| h.parse::<Hash>().ok()) else { continue };
-            match reopen(dir, hash) {
-                Ok(entry) => {
-                    state.used += present(&entry);
-                    state.entries.insert(hash, Arc::new(entry));
-                }
-                Err(e) => {
-                    tracing::warn!(input = %hash, "dropping a damaged cache entry: {e}");
-                    remove(dir, hash);
-                }
-            }
-        }
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), budget, state: Mutex::new(state) }) })
+    pub fn open(dir: Dir, budget: u64) -> Result<Self, CacheError> {
+        let folder = Folder::new(dir).map_err(|e| CacheError::Io("its folder".into(), e))?;
+        Self::open_on(Box::new(folder), budget, BOUNDS)
     }
 
-    /// Bytes in use.
+    fn open_on(disk: Box<dyn Disk>, budget: u64, bounds: Bounds) -> Result<Self, CacheError> {
+        let mut state = State::new(bounds, budget);
+        sweep::sweep(&*disk, &mut state).map_err(|e| CacheError::Io("its folder".into(), e))?;
+        let (descriptors, unsynced) = (Descriptors::new(bounds.descriptors), Mutex::default());
+        let cache = Self { inner: Arc::new(Inner { disk, bounds, descriptors, state: Mutex::new(state), unsynced }) };
+        cache.set_budget(budget);
+        Ok(cache)
+    }
+
+    /// Bytes of the donated disk that are in use or reserved.
     pub fn used(&self) -> u64 {
-        self.inner.state.lock().used
+        self.inner.state.lock().used()
     }
 
-    /// The entry of an input, made if it is not there.
-    pub fn entry(&self, hash: Hash, size: u64) -> Result<Arc<Entry>, CacheError> {
-        let mut state = self.inner.state.lock();
-        state.clock += 1;
-        let now = state.clock;
-        if let Some(entry) = state.entries.get(&hash).filter(|e| e.size == size) {
-            *entry.last_use.lock() = now;
-            return Ok(entry.clone());
+    /// The use of an input by a job of `tenant`. Nothing is opened, made or proven by it.
+    pub fn lease(&self, hash: Hash, size: u64, tenant: NodeId) -> Lease {
+        Lease::new(self.inner.clone(), Key { hash, size }, tenant)
+    }
+
+    /// Changes the budget. Idle entries above it are given up at once; what jobs use stays until they end. Their files
+    /// are removed by a thread that may wait for the disk.
+    pub fn set_budget(&self, bytes: u64) {
+        {
+            let mut state = self.inner.state.lock();
+            state.budget = bytes;
+            state.shrink();
         }
-        let path = self.inner.dir.join(hash.to_string());
-        let entry = create(&path, size, now).map_err(|e| CacheError::Io(path, e))?;
-        let entry = Arc::new(entry);
-        state.entries.insert(hash, entry.clone());
-        Ok(entry)
+        self.inner.remove_doomed_soon();
     }
 
-    /// Makes room for `bytes` more, by dropping entries that no job uses, least recently used first.
-    pub fn reserve(&self, bytes: u64) -> Result<(), CacheError> {
-        let mut state = self.inner.state.lock();
-        while state.used + bytes > self.inner.budget {
-            let idle = state.entries.iter().filter(|(_, e)| Arc::strong_count(e) == 1);
-            let Some(oldest) = idle.min_by_key(|(_, e)| *e.last_use.lock()).map(|(h, _)| *h) else {
-                return Err(CacheError::Full(self.inner.budget));
-            };
-            if let Some(entry) = state.entries.remove(&oldest) {
-                state.used -= present(&entry).min(state.used);
-                remove(&self.inner.dir, oldest);
+    /// Makes what was filled since the last call survive the end of this run. Blocks for as long as the disk takes; to
+    /// be called every few seconds, and before the worker ends.
+    ///
+    /// # Errors
+    /// The first [`CacheError::Io`]; the other entries are synced all the same.
+    pub fn sync(&self) -> Result<(), CacheError> {
+        let dirty = self.inner.state.lock().take_dirty();
+        let mut result = Ok(());
+        for entry in dirty {
+            result = result.and(self.inner.sync_entry(&entry));
+        }
+        self.inner.remove_doomed();
+        result
+    }
+}
+
+impl Inner {
+    fn fill(&self, entry: &Entry, tenant: NodeId, room: &mut Room, start: u64, bytes: &[u8]) -> Result<(), CacheError> {
+        let (key, span) = (entry.key, self.bounds.span);
+        let length = bytes.len() as u64;
+        let end = start.checked_add(length).filter(|end| *end <= key.size);
+        let end = end.filter(|end| start.is_multiple_of(span) && (end.is_multiple_of(span) || *end == key.size));
+        let end = end.filter(|end| start < *end).ok_or(CacheError::NotSpans(start, length))?;
+        let err = |e| CacheError::Io(key.data(), e);
+        let _alone = entry.disk.lock();
+        let on_disk = self.state.lock().on_disk(key);
+        let generation = if let OnDisk::Files(generation) = on_disk {
+            generation
+        } else {
+            if end != key.size {
+                return Err(CacheError::Unproven);
             }
+            if room.entries == 0 || room.bytes < length.saturating_add(self.bounds.overhead(key.size)) {
+                return Err(CacheError::NotReserved);
+            }
+            self.unlink(key, on_disk).map_err(err)?;
+            let data = self.create(key, tenant).map_err(err)?;
+            let generation = self.state.lock().created(key, tenant, room);
+            self.descriptors.keep((key, generation), Arc::new(data));
+            generation
+        };
+        let run = self.bounds.spans(start, end);
+        let gaps = self.state.lock().gaps(key, &run);
+        if room.bytes < gaps.iter().map(|gap| self.bounds.count(gap, key.size)).sum() {
+            return Err(CacheError::NotReserved);
         }
-        state.used += bytes;
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let file = self.data(key, generation).map_err(err)?;
+        for gap in &gaps {
+            let at = self.bounds.bytes(gap, key.size);
+            let piece = &bytes[to_index(at.start - start)..to_index(at.end - start)];
+            self.disk.write(&key.data(), &file, at.start, piece).map_err(err)?;
+        }
+        self.state.lock().filled(key, tenant, &gaps, room);
         Ok(())
     }
 
-    /// What was reserved did not come.
-    pub fn unreserve(&self, bytes: u64) {
-        let mut state = self.inner.state.lock();
-        state.used -= bytes.min(state.used);
+    /// Makes the two files of an entry, and answers its data. Its `disk` is held, nothing has its names.
+    fn create(&self, key: Key, tenant: NodeId) -> io::Result<File> {
+        // A map that was removed could come back after a power cut, and speak for the file that is made now.
+        self.sync_names(key)?;
+        let made = self.disk.create(&key.data(), key.size).and_then(|data| {
+            let map = self.disk.create(&key.map(), map::length(key.size, self.bounds.span))?;
+            self.disk.write(&key.map(), &map, 0, &map::header(key, tenant, self.bounds.span))?;
+            Ok(data)
+        });
+        self.unsynced.lock().insert(key);
+        if made.is_err() {
+            self.unlink(key, OnDisk::Nothing)?;
+        }
+        made
     }
 
-    /// Notes that `start..end` is present, and keeps the map for the next run.
-    pub fn filled(&self, hash: Hash, entry: &Entry, start: u64, end: u64) {
-        let map: Vec<u8> = {
-            let mut spans = entry.spans.lock();
-            for i in (start / SPAN)..end.div_ceil(SPAN) {
-                spans[i as usize] = true;
-            }
-            spans.iter().map(|s| u8::from(*s)).collect()
+    /// Writes what is present and new into the map of an entry, after its bytes.
+    fn sync_entry(&self, entry: &Entry) -> Result<(), CacheError> {
+        let key = entry.key;
+        let _alone = entry.disk.lock();
+        let (on_disk, dirty) = {
+            let state = self.state.lock();
+            (state.on_disk(key), state.dirty(key))
         };
-        let path = self.inner.dir.join(format!("{hash}.spans"));
-        let part = path.with_extension("part");
-        if let Err(e) = fs::write(&part, map).and_then(|()| fs::rename(&part, &path)) {
-            tracing::warn!("the cache will not survive a restart: {e}");
+        let (OnDisk::Files(generation), Some(dirty)) = (on_disk, dirty) else { return Ok(()) };
+        let later = |name: String| {
+            move |e| {
+                self.state.lock().still_dirty(key);
+                CacheError::Io(name, e)
+            }
+        };
+        let data = self.data(key, generation).map_err(later(key.data()))?;
+        self.disk.sync(&key.data(), &data).map_err(|e| {
+            // The kernel does not keep what it could not write: what was present may be gone.
+            self.state.lock().doom(key);
+            CacheError::Io(key.data(), e)
+        })?;
+        self.sync_names(key).and_then(|()| self.sync_map(key, &dirty)).map_err(later(key.map()))?;
+        self.state.lock().synced(key, &dirty);
+        Ok(())
+    }
+
+    fn sync_map(&self, key: Key, dirty: &rangemap::RangeSet<u64>) -> io::Result<()> {
+        let file = self.disk.open(&key.map())?;
+        for run in dirty.iter() {
+            let (at, marks) = map::marks(run);
+            self.disk.write(&key.map(), &file, at, &marks)?;
         }
-    }
-}
-
-fn present(entry: &Entry) -> u64 {
-    let spans = entry.spans.lock();
-    let bytes: u64 = spans.iter().filter(|s| **s).count() as u64 * SPAN;
-    bytes.min(entry.size)
-}
-
-fn create(path: &Path, size: u64, now: u64) -> io::Result<Entry> {
-    let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(path)?;
-    file.set_len(size)?;
-    let spans = vec![false; size.div_ceil(SPAN) as usize];
-    Ok(Entry {
-        file: Arc::new(file),
-        size,
-        spans: Mutex::new(spans),
-        fetching: tokio::sync::Mutex::new(()),
-        last_use: Mutex::new(now),
-    })
-}
-
-fn reopen(dir: &Path, hash: Hash) -> io::Result<Entry> {
-    let path = dir.join(hash.to_string());
-    let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let size = file.metadata()?.len();
-    let map = fs::read(dir.join(format!("{hash}.spans")))?;
-    if map.len() as u64 != size.div_ceil(SPAN) || map.iter().any(|b| *b > 1) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let spans = map.into_iter().map(|b| b == 1).collect();
-    Ok(Entry {
-        file: Arc::new(file),
-        size,
-        spans: Mutex::new(spans),
-        fetching: tokio::sync::Mutex::new(()),
-        last_use: Mutex::new(0),
-    })
-}
-
-fn remove(dir: &Path, hash: Hash) {
-    let _ = fs::remove_file(dir.join(format!("{hash}.spans")));
-    let _ = fs::remove_file(dir.join(hash.to_string()));
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn hash(n: u8) -> Hash {
-        Hash::from_bytes([n; 32])
+        self.disk.sync(&key.map(), &file)
     }
 
-    #[test]
-    fn spans_survive_a_restart_and_the_rest_is_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        let size = 5 * SPAN + 10;
+    /// Waits until the names of an entry, made or removed, are what a power cut leaves.
+    fn sync_names(&self, key: Key) -> io::Result<()> {
+        let mut unsynced = self.unsynced.lock();
+        if unsynced.contains(&key) {
+            self.disk.sync_names()?;
+            unsynced.clear();
+        }
+        Ok(())
+    }
+
+    /// The data of an entry that has files, opened. One that lost them, by somebody else's hand, is given up.
+    fn data(&self, key: Key, generation: u64) -> io::Result<Arc<File>> {
+        let opened = self.descriptors.open((key, generation), || self.disk.open(&key.data()));
+        if opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            self.state.lock().doom(key);
+        }
+        opened
+    }
+
+    /// Removes whatever has the names of an entry, the map first. Its `disk` is held.
+    fn unlink(&self, key: Key, on_disk: OnDisk) -> io::Result<()> {
+        if let OnDisk::Files(generation) | OnDisk::Leftovers(generation) = on_disk {
+            self.descriptors.close(&(key, generation));
+        }
+        let unlinked = self.disk.unlink(&key.map()).and_then(|()| self.disk.unlink(&key.data()));
+        if on_disk != OnDisk::Nothing {
+            self.unsynced.lock().insert(key);
+        }
+        unlinked
+    }
+
+    /// Removes the files of what was given up, on a thread that may wait for the disk; one thread at a time.
+    fn remove_doomed_soon(self: &Arc<Self>) {
         {
-            let cache = InputCache::open(dir.path(), 100 * SPAN).unwrap();
-            let entry = cache.entry(hash(1), size).unwrap();
-            assert_eq!(entry.missing(0, size), Some((0, size)));
-            cache.reserve(2 * SPAN).unwrap();
-            entry.write(SPAN, &vec![7; 2 * SPAN as usize]).unwrap();
-            cache.filled(hash(1), &entry, SPAN, 3 * SPAN);
-            assert_eq!(entry.missing(0, size), Some((0, SPAN)));
+            let mut state = self.state.lock();
+            if state.removing || !state.any_doomed() {
+                return;
+            }
+            state.removing = true;
         }
-        let cache = InputCache::open(dir.path(), 100 * SPAN).unwrap();
-        assert_eq!(cache.used(), 2 * SPAN);
-        let entry = cache.entry(hash(1), size).unwrap();
-        assert_eq!(entry.missing(SPAN, 3 * SPAN), None);
-        assert_eq!(entry.missing(3 * SPAN, size), Some((3 * SPAN, size)));
-        let mut kept = [0; 3];
-        entry.file.read_exact_at(&mut kept, SPAN).unwrap();
-        assert_eq!(kept, [7, 7, 7]);
+        let inner = self.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || inner.remove_doomed())),
+            Err(_) => inner.remove_doomed(),
+        }
     }
 
-    #[test]
-    fn budget_evicts_the_least_recently_used_and_never_what_is_in_use() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = InputCache::open(dir.path(), 2 * SPAN).unwrap();
-        for n in [1, 2] {
-            let entry = cache.entry(hash(n), SPAN).unwrap();
-            cache.reserve(SPAN).unwrap();
-            cache.filled(hash(n), &entry, 0, SPAN);
+    fn remove_doomed(&self) {
+        loop {
+            let entry = {
+                let mut state = self.state.lock();
+                let Some(entry) = state.next_doomed() else {
+                    state.removing = false;
+                    return;
+                };
+                entry
+            };
+            let key = entry.key;
+            let _alone = entry.disk.lock();
+            let on_disk = self.state.lock().on_disk(key);
+            if !matches!(on_disk, OnDisk::Leftovers(_)) {
+                continue;
+            }
+            match self.unlink(key, on_disk) {
+                Ok(()) => self.state.lock().removed(key),
+                Err(e) => tracing::warn!("input cache: {} cannot be removed: {e}", key.data()),
+            }
         }
-        let held = cache.entry(hash(1), SPAN).unwrap();
-        let third = cache.entry(hash(3), SPAN).unwrap();
-        cache.reserve(SPAN).unwrap();
-        assert_eq!(held.missing(0, SPAN), None);
-        assert!(cache.entry(hash(2), SPAN).unwrap().missing(0, SPAN).is_some());
-        cache.filled(hash(3), &third, 0, SPAN);
-        assert!(matches!(cache.reserve(2 * SPAN), Err(CacheError::Full(_))));
-        assert!(cache.used() <= 2 * SPAN);
     }
+}
+
+fn to_index(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// For the fuzz target of maps: how many spans the map says are present, if it is one.
+#[doc(hidden)]
+pub fn parse_map(bytes: &[u8]) -> Option<u64> {
+    map::parse(bytes, SPAN).map(|map| map.present.iter().map(|run| run.end - run.start).sum())
 }

@@ -8,18 +8,24 @@ use std::sync::Arc;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 /// Fills `into` from `offset` of a file: at once if the bytes are in the page cache, else on a thread that may wait.
-///
-/// # Errors
-/// Reading, or a file that is shorter.
-pub async fn read_at(file: &Arc<File>, offset: u64, into: &mut [u8]) -> io::Result<()> {
+pub(crate) async fn read_at(file: &Arc<File>, offset: u64, into: &mut [u8]) -> io::Result<()> {
     let now = preadv2(&**file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
     if now.is_ok_and(|n| n == into.len()) {
         return Ok(());
     }
-    let (file, length) = (file.clone(), into.len());
+    let file = file.clone();
+    on_a_thread(offset, into, move || Ok(file)).await
+}
+
+/// Fills `into` from `offset` of a file that is still to be opened.
+pub(crate) async fn on_a_thread<F>(offset: u64, into: &mut [u8], open: F) -> io::Result<()>
+where
+    F: FnOnce() -> io::Result<Arc<File>> + Send + 'static,
+{
+    let length = into.len();
     let bytes = tokio::task::spawn_blocking(move || {
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+        open()?.read_exact_at(&mut bytes, offset).map(|()| bytes)
     });
     into.copy_from_slice(&bytes.await.map_err(io::Error::other)??);
     Ok(())

@@ -1,0 +1,153 @@
+//! One job's use of one input.
+
+use std::io;
+use std::sync::Arc;
+
+use eider_protocol::{Hash, NodeId};
+use tokio::sync::OwnedMutexGuard;
+
+use super::disk::Key;
+use super::state::{Entry, Room};
+use super::{CacheError, Inner};
+use crate::read::{self, read_at};
+
+/// A reference to an input, whether any of it is there or not. While it is held, what is present stays; dropping it
+/// ends the use. It holds no descriptor and, for an input of which nothing is present, nothing on the disk.
+#[derive(Debug)]
+pub struct Lease {
+    cache: Arc<Inner>,
+    entry: Arc<Entry>,
+    tenant: NodeId,
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        Self::new(self.cache.clone(), self.entry.key, self.tenant)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.cache.state.lock().release(self.entry.key);
+    }
+}
+
+/// Room on the donated disk that nobody else gets. What is not filled is given back when it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    cache: Arc<Inner>,
+    pub(super) key: Key,
+    pub(super) room: Room,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.cache.state.lock().give_back(&mut self.room);
+    }
+}
+
+/// Held by the one job of a tenant that fetches an input.
+#[derive(Debug)]
+#[must_use = "another job of the tenant fetches as soon as this is dropped"]
+pub struct Fetching {
+    _alone: OwnedMutexGuard<()>,
+}
+
+impl Lease {
+    pub(super) fn new(cache: Arc<Inner>, key: Key, tenant: NodeId) -> Self {
+        let entry = cache.state.lock().lease(key);
+        Self { cache, entry, tenant }
+    }
+
+    /// The input's hash.
+    pub fn hash(&self) -> Hash {
+        self.entry.key.hash
+    }
+
+    /// Its bytes, as this job claims them.
+    pub fn size(&self) -> u64 {
+        self.entry.key.size
+    }
+
+    /// What to fetch next so that `start..end` comes to be present: whole spans, at most [`super::FETCH_MAX`] bytes.
+    /// As long as nothing of the input is there, that is its last span, whatever is asked for: its bytes prove the size
+    /// that the job claims. `None` if all of `start..end` is present.
+    pub fn next_missing(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        self.cache.state.lock().next_missing(self.entry.key, start, end)
+    }
+
+    /// Room for `start..end`, as [`Self::next_missing`] named it, to be had before it is fetched. Entries that no lease
+    /// holds are given up for it; their files are removed by a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// [`CacheError::Full`], [`CacheError::TooLarge`].
+    pub fn reserve(&self, start: u64, end: u64) -> Result<Reservation, CacheError> {
+        let (cache, key) = (self.cache.clone(), self.entry.key);
+        let room = {
+            let mut state = cache.state.lock();
+            if key.size > state.bounds.input {
+                return Err(CacheError::TooLarge(key.size));
+            }
+            state.reserve(key, end.saturating_sub(start)).ok_or(CacheError::Full(state.budget))?
+        };
+        cache.remove_doomed_soon();
+        Ok(Reservation { cache, key, room })
+    }
+
+    /// Waits until no other job of this tenant fetches this input. Other tenants are not waited for: how long they take
+    /// is theirs to decide.
+    pub async fn fetching(&self) -> Fetching {
+        let lock = self.cache.state.lock().fetching(self.entry.key, self.tenant);
+        Fetching { _alone: lock.lock_owned().await }
+    }
+
+    /// Writes bytes from `start` on that were verified against the input's hash *and size*; the cache cannot check them
+    /// again. They are whole spans. The first fill of an input must be its last span: it makes the files. What somebody
+    /// else filled meanwhile is left as it is. Present at once; for the next run, once it was synced.
+    ///
+    /// It is done to its end even if its future is dropped.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub async fn fill(&self, room: Reservation, start: u64, bytes: Vec<u8>) -> Result<(), CacheError> {
+        let lease = self.clone();
+        let filled = tokio::task::spawn_blocking(move || lease.fill_blocking(room, start, &bytes)).await;
+        filled.unwrap_or_else(|e| Err(CacheError::Io(self.entry.key.data(), io::Error::other(e))))
+    }
+
+    /// As [`Self::fill`], on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    pub fn fill_blocking(&self, mut room: Reservation, start: u64, bytes: &[u8]) -> Result<(), CacheError> {
+        if room.key != self.entry.key {
+            return Err(CacheError::NotReserved);
+        }
+        self.cache.fill(&self.entry, self.tenant, &mut room.room, start, bytes)
+    }
+
+    /// Fills `into` from `offset` on: at once if the bytes are in the page cache, else on a thread that may wait.
+    ///
+    /// # Errors
+    /// What is not present, and the disk.
+    pub async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        if into.is_empty() {
+            return Ok(());
+        }
+        let key = self.entry.key;
+        let missing = || io::Error::new(io::ErrorKind::InvalidInput, "these bytes of the input are not in the cache");
+        let end = offset.checked_add(into.len() as u64).ok_or_else(missing)?;
+        let generation = || self.cache.state.lock().generation(key, offset, end);
+        let before = generation().ok_or_else(missing)?;
+        match self.cache.descriptors.hit(&(key, before)) {
+            Some(file) => read_at(&file, offset, into).await?,
+            None => {
+                // The thread holds the input too, so that the file that it opens is not given up meanwhile.
+                let lease = self.clone();
+                read::on_a_thread(offset, into, move || lease.cache.data(key, before)).await?;
+            }
+        }
+        // Files that were lost and made again meanwhile may have had holes.
+        if generation() == Some(before) { Ok(()) } else { Err(missing()) }
+    }
+}

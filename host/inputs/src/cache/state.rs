@@ -1,0 +1,397 @@
+//! What the cache knows in memory: entries, their spans, their leases. Nothing here touches the disk, and the lock
+//! around it is held for no longer than that takes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::mem;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+
+use eider_protocol::NodeId;
+use parking_lot::Mutex;
+use rangemap::RangeSet;
+
+use super::bounds::Bounds;
+use super::disk::Key;
+use super::ledger::{Idle, Ledger, Short};
+
+/// One input, as its leases hold it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    /// Held while its files are made, written, synced or removed: for as long as the disk takes, and no peer.
+    pub(super) disk: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Arc<Entry>,
+    leases: usize,
+    used_at: u64,
+    stage: Stage,
+    fetching: HashMap<NodeId, Weak<tokio::sync::Mutex<()>>>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// No file; its size is a claim.
+    Absent,
+    Made(Made),
+    /// The files of this generation wait for their removal; for everybody else they are gone.
+    Doomed(u64),
+}
+
+#[derive(Debug)]
+struct Made {
+    /// Tells these files from those that had the name before.
+    generation: u64,
+    present: RangeSet<u64>,
+    /// Present, and not yet in the map on the disk.
+    dirty: RangeSet<u64>,
+    /// Who is charged for which part.
+    shares: HashMap<NodeId, u64>,
+    idle: Option<Idle>,
+}
+
+/// What is on the disk of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnDisk {
+    Nothing,
+    /// Of this generation.
+    Files(u64),
+    /// Of this generation, to be removed.
+    Leftovers(u64),
+}
+
+/// Room that was set aside.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    pub(super) bytes: u64,
+    pub(super) entries: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) bounds: Bounds,
+    pub(super) budget: u64,
+    slots: HashMap<Key, Slot>,
+    ledger: Ledger,
+    reserved: Room,
+    made: usize,
+    dirty: BTreeSet<Key>,
+    doomed: Vec<Arc<Entry>>,
+    /// Whether somebody is removing what is doomed.
+    pub(super) removing: bool,
+    clock: u64,
+}
+
+impl State {
+    pub(super) fn new(bounds: Bounds, budget: u64) -> Self {
+        Self {
+            bounds,
+            budget,
+            slots: HashMap::new(),
+            ledger: Ledger::default(),
+            reserved: Room::default(),
+            made: 0,
+            dirty: BTreeSet::new(),
+            doomed: vec![],
+            removing: false,
+            clock: 0,
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Bytes on the disk, and those that are reserved.
+    pub(super) fn used(&self) -> u64 {
+        self.ledger.held().saturating_add(self.reserved.bytes)
+    }
+
+    /// Entries on the disk.
+    pub(super) fn made_count(&self) -> usize {
+        self.made
+    }
+
+    pub(super) fn lease(&mut self, key: Key) -> Arc<Entry> {
+        let now = self.tick();
+        let slot = self.slots.entry(key).or_insert_with(|| Slot {
+            entry: Arc::new(Entry { key, disk: Mutex::new(()) }),
+            leases: 0,
+            used_at: now,
+            stage: Stage::Absent,
+            fetching: HashMap::new(),
+        });
+        slot.leases += 1;
+        slot.used_at = now;
+        if let Stage::Made(made) = &mut slot.stage
+            && let Some(idle) = made.idle.take()
+        {
+            self.ledger.wake(idle);
+        }
+        slot.entry.clone()
+    }
+
+    pub(super) fn release(&mut self, key: Key) {
+        let now = self.tick();
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        slot.leases -= 1;
+        slot.used_at = now;
+        if slot.leases == 0 {
+            slot.fetching = HashMap::new();
+            self.rest(key);
+        }
+    }
+
+    /// An entry that no lease holds is forgotten if nothing is on the disk, else it may be given up.
+    fn rest(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(&key).filter(|s| s.leases == 0) else { return };
+        match &mut slot.stage {
+            Stage::Absent => {
+                self.slots.remove(&key);
+            }
+            Stage::Doomed(_) => {}
+            Stage::Made(made) => {
+                let bytes = made.shares.values().sum();
+                let Some((owner, _)) = made.shares.iter().max_by_key(|(tenant, bytes)| (**bytes, **tenant)) else {
+                    return;
+                };
+                let idle = Idle { owner: *owner, used_at: slot.used_at, bytes };
+                made.idle = Some(idle);
+                self.ledger.rest(key, idle);
+            }
+        }
+    }
+
+    /// What an earlier run left.
+    pub(super) fn adopt(&mut self, key: Key, tenant: NodeId, present: RangeSet<u64>) {
+        self.lease(key);
+        let bytes = present.iter().map(|run| self.bounds.count(run, key.size)).sum::<u64>();
+        self.make(key, present);
+        self.charge(key, tenant, bytes + self.bounds.overhead(key.size));
+        self.release(key);
+    }
+
+    fn make(&mut self, key: Key, present: RangeSet<u64>) -> u64 {
+        let generation = self.tick();
+        if let Some(slot) = self.slots.get_mut(&key) {
+            let (dirty, shares) = (RangeSet::new(), HashMap::new());
+            slot.stage = Stage::Made(Made { generation, present, dirty, shares, idle: None });
+            self.made += 1;
+        }
+        generation
+    }
+
+    fn charge(&mut self, key: Key, tenant: NodeId, bytes: u64) {
+        if let Some(made) = self.made_mut(key) {
+            *made.shares.entry(tenant).or_default() += bytes;
+            self.ledger.charge(tenant, bytes);
+        }
+    }
+
+    fn made(&self, key: Key) -> Option<&Made> {
+        match &self.slots.get(&key)?.stage {
+            Stage::Made(made) => Some(made),
+            _ => None,
+        }
+    }
+
+    fn made_mut(&mut self, key: Key) -> Option<&mut Made> {
+        match &mut self.slots.get_mut(&key)?.stage {
+            Stage::Made(made) => Some(made),
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_disk(&self, key: Key) -> OnDisk {
+        match self.slots.get(&key).map(|s| &s.stage) {
+            None | Some(Stage::Absent) => OnDisk::Nothing,
+            Some(Stage::Made(made)) => OnDisk::Files(made.generation),
+            Some(Stage::Doomed(generation)) => OnDisk::Leftovers(*generation),
+        }
+    }
+
+    /// The range to fetch next for `start..end`; see [`super::Lease::next_missing`].
+    pub(super) fn next_missing(&self, key: Key, start: u64, end: u64) -> Option<(u64, u64)> {
+        let (end, bounds) = (end.min(key.size), &self.bounds);
+        if start >= end {
+            return None;
+        }
+        let Some(made) = self.made(key) else {
+            return Some(((key.size - 1) / bounds.span * bounds.span, key.size));
+        };
+        let mut run = made.present.gaps(&bounds.spans(start, end)).next()?;
+        run.end = run.end.min(run.start + bounds.fetch / bounds.span);
+        let bytes = bounds.bytes(&run, key.size);
+        Some((bytes.start, bytes.end))
+    }
+
+    /// Which of the files that had this name hold all of `start..end`.
+    pub(super) fn generation(&self, key: Key, start: u64, end: u64) -> Option<u64> {
+        let made = self.made(key).filter(|_| end <= key.size)?;
+        made.present.gaps(&self.bounds.spans(start, end)).next().is_none().then_some(made.generation)
+    }
+
+    /// The missing spans of a run.
+    pub(super) fn gaps(&self, key: Key, run: &Range<u64>) -> Vec<Range<u64>> {
+        self.made(key).map(|made| made.present.gaps(run).collect()).unwrap_or_default()
+    }
+
+    /// Sets room aside, at the cost of idle entries. Nothing is given up if that would not be enough.
+    pub(super) fn reserve(&mut self, key: Key, bytes: u64) -> Option<Room> {
+        let new = self.made(key).is_none();
+        let room = Room {
+            bytes: bytes.saturating_add(if new { self.bounds.overhead(key.size) } else { 0 }),
+            entries: usize::from(new),
+        };
+        let (idle_bytes, idle_entries) = self.ledger.idle();
+        if (self.used() - idle_bytes).saturating_add(room.bytes) > self.budget
+            || self.made + self.reserved.entries + room.entries - idle_entries > self.bounds.entries
+        {
+            return None;
+        }
+        while let Some(short) = self.short(&room) {
+            let victim = self.ledger.victim(short)?;
+            self.doom(victim);
+        }
+        self.reserved.bytes += room.bytes;
+        self.reserved.entries += room.entries;
+        Some(room)
+    }
+
+    fn short(&self, room: &Room) -> Option<Short> {
+        if self.made + self.reserved.entries + room.entries > self.bounds.entries {
+            return Some(Short::Entries);
+        }
+        (self.used().saturating_add(room.bytes) > self.budget).then_some(Short::Bytes)
+    }
+
+    /// Takes idle entries off the disk until it holds no more than the budget, if there are enough of them.
+    pub(super) fn shrink(&mut self) {
+        while self.used() > self.budget
+            && let Some(victim) = self.ledger.victim(Short::Bytes)
+        {
+            self.doom(victim);
+        }
+    }
+
+    /// Gives back what is left of a room.
+    pub(super) fn give_back(&mut self, room: &mut Room) {
+        let Room { bytes, entries } = mem::take(room);
+        self.reserved.bytes -= bytes;
+        self.reserved.entries -= entries;
+    }
+
+    /// The files were made.
+    pub(super) fn created(&mut self, key: Key, tenant: NodeId, room: &mut Room) -> u64 {
+        let overhead = self.bounds.overhead(key.size).min(room.bytes);
+        self.give_back(&mut Room { bytes: overhead, entries: mem::take(&mut room.entries) });
+        room.bytes -= overhead;
+        let generation = self.make(key, RangeSet::new());
+        self.charge(key, tenant, overhead);
+        generation
+    }
+
+    /// The missing spans of a run were written.
+    pub(super) fn filled(&mut self, key: Key, tenant: NodeId, gaps: &[Range<u64>], room: &mut Room) {
+        let bytes = gaps.iter().map(|gap| self.bounds.count(gap, key.size)).sum::<u64>();
+        let Some(made) = self.made_mut(key) else { return };
+        for gap in gaps {
+            made.present.insert(gap.clone());
+            made.dirty.insert(gap.clone());
+        }
+        self.dirty.insert(key);
+        let taken = bytes.min(room.bytes);
+        self.give_back(&mut Room { bytes: taken, entries: 0 });
+        room.bytes -= taken;
+        self.charge(key, tenant, bytes);
+    }
+
+    /// Gives an entry up: at once for everybody, its files with the next [`Self::next_doomed`].
+    pub(super) fn doom(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let Stage::Made(made) = &slot.stage else { return };
+        let doomed = Stage::Doomed(made.generation);
+        if let Stage::Made(made) = mem::replace(&mut slot.stage, doomed) {
+            self.doomed.push(slot.entry.clone());
+            self.dirty.remove(&key);
+            self.made -= 1;
+            if let Some(idle) = made.idle {
+                self.ledger.wake(idle);
+            }
+            for (tenant, bytes) in made.shares {
+                self.ledger.discharge(tenant, bytes);
+            }
+        }
+    }
+
+    pub(super) fn any_doomed(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
+    pub(super) fn next_doomed(&mut self) -> Option<Arc<Entry>> {
+        self.doomed.pop()
+    }
+
+    /// The files of a doomed entry are gone.
+    pub(super) fn removed(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(&key) {
+            slot.stage = Stage::Absent;
+            self.rest(key);
+        }
+    }
+
+    /// Entries with spans that are not yet in their maps; asked again, it names only newer ones.
+    pub(super) fn take_dirty(&mut self) -> Vec<Arc<Entry>> {
+        mem::take(&mut self.dirty).iter().filter_map(|key| Some(self.slots.get(key)?.entry.clone())).collect()
+    }
+
+    /// The spans of an entry that are not yet in its map.
+    pub(super) fn dirty(&self, key: Key) -> Option<RangeSet<u64>> {
+        self.made(key).map(|made| made.dirty.clone()).filter(|dirty| !dirty.is_empty())
+    }
+
+    /// These now are.
+    pub(super) fn synced(&mut self, key: Key, spans: &RangeSet<u64>) {
+        if let Some(made) = self.made_mut(key) {
+            for run in spans.iter() {
+                made.dirty.remove(run.clone());
+            }
+        }
+    }
+
+    /// They could not be written; they are tried again with the next sync.
+    pub(super) fn still_dirty(&mut self, key: Key) {
+        self.dirty.insert(key);
+    }
+
+    /// What a tenant's jobs hold while they fetch the same input.
+    pub(super) fn fetching(&mut self, key: Key, tenant: NodeId) -> Arc<tokio::sync::Mutex<()>> {
+        let Some(slot) = self.slots.get_mut(&key) else { return Arc::default() };
+        slot.fetching.retain(|_, lock| lock.strong_count() > 0);
+        let held = slot.fetching.get(&tenant).and_then(Weak::upgrade);
+        held.unwrap_or_else(|| {
+            let lock = Arc::default();
+            slot.fetching.insert(tenant, Arc::downgrade(&lock));
+            lock
+        })
+    }
+
+    /// Invariant, for tests: the books agree with the entries.
+    #[cfg(test)]
+    pub(super) fn invariant_books_balance(&self) {
+        let mades: Vec<_> = self.slots.keys().filter_map(|key| Some((*key, self.made(*key)?))).collect();
+        let bytes = |(key, made): &(Key, &Made)| {
+            made.present.iter().map(|run| self.bounds.count(run, key.size)).sum::<u64>()
+                + self.bounds.overhead(key.size)
+        };
+        assert_eq!(self.ledger.held(), mades.iter().map(bytes).sum::<u64>());
+        assert_eq!(self.made, mades.len());
+        let idle: Vec<_> = mades.iter().filter(|(key, _)| self.slots[key].leases == 0).collect();
+        assert_eq!(self.ledger.idle(), (idle.iter().map(|e| bytes(e)).sum(), idle.len()));
+        assert!(mades.iter().all(|(key, made)| made.idle.is_some() == (self.slots[key].leases == 0)));
+        assert!(self.used() <= self.budget || self.ledger.idle().1 == 0 || self.reserved.bytes > 0);
+    }
+}

@@ -1,0 +1,356 @@
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
+
+use cap_std::ambient_authority;
+
+use super::*;
+
+const ALICE: NodeId = NodeId::from_bytes([0xa; 32]);
+const BOB: NodeId = NodeId::from_bytes([0xb; 32]);
+/// What an entry of up to 3968 spans takes beside them.
+const OVERHEAD: u64 = 8 << 10;
+
+fn hash(n: u64) -> Hash {
+    Hash::from(blake3::hash(&n.to_le_bytes()))
+}
+
+/// Bytes that differ at every place and for every input.
+pub(super) fn content(hash: Hash, size: u64, start: u64, end: u64) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(hash.as_bytes()).update(&size.to_le_bytes());
+    let mut bytes = vec![0; (end - start) as usize];
+    let mut reader = hasher.finalize_xof();
+    reader.set_position(start);
+    reader.fill(&mut bytes);
+    bytes
+}
+
+fn open(path: &Path, budget: u64) -> InputCache {
+    InputCache::open(Dir::open_ambient_dir(path, ambient_authority()).unwrap(), budget).unwrap()
+}
+
+fn open_bounded(path: &Path, budget: u64, bounds: Bounds) -> InputCache {
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).unwrap();
+    InputCache::open_on(Box::new(Folder::new(dir).unwrap()), budget, bounds).unwrap()
+}
+
+/// Does for a range what a job does, with an honest peer.
+pub(super) fn fetch(lease: &Lease, start: u64, end: u64) -> Result<(), CacheError> {
+    while let Some((from, to)) = lease.next_missing(start, end) {
+        let room = lease.reserve(from, to)?;
+        lease.fill_blocking(room, from, &content(lease.hash(), lease.size(), from, to))?;
+    }
+    Ok(())
+}
+
+async fn read(lease: &Lease, start: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; (end - start) as usize];
+    lease.read_at(start, &mut bytes).await.map(|()| bytes)
+}
+
+async fn assert_right(lease: &Lease, start: u64, end: u64) {
+    assert!(read(lease, start, end).await.unwrap() == content(lease.hash(), lease.size(), start, end));
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn descriptors_below(path: &Path) -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|e| std::fs::read_link(e.path()).ok());
+    links.filter(|l| l.starts_with(path) && l != path).count()
+}
+
+#[tokio::test]
+async fn spans_that_were_synced_survive_a_restart_and_the_rest_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 12 * SPAN + 10;
+    let used = {
+        let cache = open(dir.path(), 100 * SPAN);
+        let lease = cache.lease(hash(1), size, ALICE);
+        fetch(&lease, SPAN, 3 * SPAN).unwrap();
+        cache.sync().unwrap();
+        let used = cache.used();
+        fetch(&lease, 6 * SPAN, 7 * SPAN).unwrap();
+        used
+    };
+    let cache = open(dir.path(), 100 * SPAN);
+    assert_eq!(cache.used(), used);
+    assert_eq!(used, 2 * SPAN + 10 + OVERHEAD);
+    let lease = cache.lease(hash(1), size, BOB);
+    assert_eq!(lease.next_missing(SPAN, 3 * SPAN), None);
+    assert_eq!(lease.next_missing(SPAN, size), Some((3 * SPAN, 3 * SPAN + FETCH_MAX)));
+    assert_eq!(lease.next_missing(3 * SPAN, 4 * SPAN + 1), Some((3 * SPAN, 5 * SPAN)));
+    assert_eq!(lease.next_missing(12 * SPAN, size), None);
+    assert_right(&lease, SPAN, 3 * SPAN).await;
+    assert!(read(&lease, 6 * SPAN, 7 * SPAN).await.is_err());
+}
+
+#[test]
+fn nothing_is_made_before_the_last_span_proves_the_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 100 * SPAN);
+    let size = 3 * SPAN + 1;
+    let lease = cache.lease(hash(1), size, ALICE);
+    assert_eq!(lease.next_missing(0, 1), Some((3 * SPAN, size)));
+    let room = lease.reserve(0, SPAN).unwrap();
+    assert!(matches!(lease.fill_blocking(room, 0, &vec![0; SPAN as usize]), Err(CacheError::Unproven)));
+    let room = lease.reserve(0, SPAN).unwrap();
+    assert!(matches!(lease.fill_blocking(room, 1, &vec![0; SPAN as usize]), Err(CacheError::NotSpans(..))));
+    let room = lease.reserve(3 * SPAN, size).unwrap();
+    assert!(matches!(lease.fill_blocking(room, 3 * SPAN, &[0, 0]), Err(CacheError::NotSpans(..))));
+    let other = cache.lease(hash(2), size, ALICE);
+    assert!(matches!(other.fill_blocking(lease.reserve(0, 1).unwrap(), 0, &[0]), Err(CacheError::NotReserved)));
+    assert!(matches!(cache.lease(hash(1), u64::MAX, BOB).reserve(0, 1), Err(CacheError::TooLarge(_))));
+    assert!(names(dir.path()).is_empty());
+    assert_eq!(cache.used(), 0);
+    assert_eq!(cache.lease(hash(3), 0, ALICE).next_missing(0, 0), None);
+}
+
+/// What a stranger does to a victim's hash with other sizes: the worst that a cache could be told.
+fn harass(cache: &InputCache, victim: Hash, size: u64) {
+    for claimed in [size + 1, size - 1, size + SPAN, 1] {
+        let lease = cache.lease(victim, claimed, BOB);
+        let (start, end) = lease.next_missing(0, claimed).unwrap();
+        drop(lease.reserve(start, end).unwrap());
+        // It cannot be: that bytes of another size have the hash.
+        let room = lease.reserve(start, end).unwrap();
+        lease.fill_blocking(room, start, &vec![0; (end - start) as usize]).unwrap();
+    }
+    cache.sync().unwrap();
+}
+
+#[tokio::test]
+async fn another_size_of_a_victims_hash_changes_nothing_for_the_victim() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 3 * SPAN + 5;
+    {
+        let cache = open(dir.path(), 100 * SPAN);
+        let lease = cache.lease(hash(1), size, ALICE);
+        fetch(&lease, 0, size).unwrap();
+        cache.sync().unwrap();
+        harass(&cache, hash(1), size);
+        assert_right(&lease, 0, size).await;
+    }
+    let cache = open(dir.path(), 100 * SPAN);
+    harass_restarted(&cache, size).await;
+}
+
+async fn harass_restarted(cache: &InputCache, size: u64) {
+    let lease = cache.lease(hash(1), size, ALICE);
+    assert_eq!(lease.next_missing(0, size), None);
+    assert_right(&lease, 0, size).await;
+    drop(lease);
+    cache.set_budget(0);
+    cache.set_budget(100 * SPAN);
+    let lease = cache.lease(hash(1), size, ALICE);
+    fetch(&lease, 0, size).unwrap();
+    harass(cache, hash(1), size);
+    assert_right(&lease, 0, size).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_size_of_a_hash_changes_nothing_while_the_victim_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = 2 * SPAN + 5;
+    let cache = open(dir.path(), 8 * SPAN);
+    let lease = cache.lease(hash(1), size, ALICE);
+    fetch(&lease, 0, size).unwrap();
+    let hostile = cache.clone();
+    let hostile = tokio::task::spawn_blocking(move || {
+        for _ in 0..50 {
+            harass(&hostile, hash(1), size);
+            hostile.set_budget(0);
+            hostile.set_budget(8 * SPAN);
+        }
+    });
+    while !hostile.is_finished() {
+        assert_right(&lease, 0, size).await;
+    }
+    hostile.await.unwrap();
+}
+
+#[tokio::test]
+async fn ten_thousand_inputs_cost_no_descriptor_and_reading_them_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 1 << 30);
+    let leases: Vec<_> = (0..10_000).map(|n| cache.lease(hash(n), 1, ALICE)).collect();
+    assert_eq!(descriptors_below(dir.path()), 0);
+    assert!(names(dir.path()).is_empty());
+    for lease in &leases {
+        fetch(lease, 0, 1).unwrap();
+    }
+    for lease in leases.iter().step_by(3) {
+        assert_right(lease, 0, 1).await;
+    }
+    assert_eq!(cache.inner.descriptors.count(), DESCRIPTORS_MAX.get());
+    assert!(descriptors_below(dir.path()) <= DESCRIPTORS_MAX.get() + 2);
+    cache.inner.state.lock().invariant_books_balance();
+}
+
+#[test]
+fn budget_evicts_the_least_recently_used_and_never_what_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 2 * (SPAN + OVERHEAD));
+    for n in [1, 2] {
+        fetch(&cache.lease(hash(n), SPAN, ALICE), 0, SPAN).unwrap();
+    }
+    let held = cache.lease(hash(1), SPAN, ALICE);
+    let third = cache.lease(hash(3), SPAN, ALICE);
+    fetch(&third, 0, SPAN).unwrap();
+    assert_eq!(held.next_missing(0, SPAN), None);
+    assert!(cache.lease(hash(2), SPAN, ALICE).next_missing(0, SPAN).is_some());
+    assert!(matches!(cache.lease(hash(4), 1, BOB).reserve(0, 1), Err(CacheError::Full(_))));
+    assert_eq!(names(dir.path()).len(), 4);
+    drop((held, third));
+    // What could never fit costs nobody anything.
+    assert!(matches!(cache.lease(hash(4), 3 * SPAN, BOB).reserve(0, 3 * SPAN), Err(CacheError::Full(_))));
+    assert_eq!(names(dir.path()).len(), 4);
+    cache.set_budget(SPAN + OVERHEAD);
+    assert_eq!(names(dir.path()).len(), 2);
+    cache.set_budget(0);
+    assert!(names(dir.path()).is_empty());
+    assert_eq!(cache.used(), 0);
+}
+
+#[test]
+fn the_flood_of_one_tenant_costs_its_own_entries_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 8 * (SPAN + OVERHEAD));
+    for n in 0..3 {
+        fetch(&cache.lease(hash(n), SPAN, ALICE), 0, SPAN).unwrap();
+    }
+    for n in 100..150 {
+        fetch(&cache.lease(hash(n), SPAN, BOB), 0, SPAN).unwrap();
+        cache.inner.state.lock().invariant_books_balance();
+    }
+    for n in 0..3 {
+        assert_eq!(cache.lease(hash(n), SPAN, ALICE).next_missing(0, SPAN), None);
+    }
+    assert_eq!(cache.lease(hash(149), SPAN, BOB).next_missing(0, SPAN), None);
+    drop(cache);
+    assert_eq!(names(dir.path()).len(), 16);
+}
+
+#[test]
+fn a_flood_of_small_entries_costs_its_own_entries_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open_bounded(dir.path(), 1 << 30, Bounds { entries: 20, ..BOUNDS });
+    for n in 0..3 {
+        fetch(&cache.lease(hash(n), 9 * SPAN, ALICE), 0, 9 * SPAN).unwrap();
+    }
+    for n in 100..150 {
+        fetch(&cache.lease(hash(n), 1, BOB), 0, 1).unwrap();
+    }
+    assert_eq!(names(dir.path()).len(), 40);
+    for n in 0..3 {
+        assert_eq!(cache.lease(hash(n), 9 * SPAN, ALICE).next_missing(0, 9 * SPAN), None);
+    }
+    cache.sync().unwrap();
+    drop(cache);
+    open_bounded(dir.path(), 1 << 30, Bounds { entries: 5, ..BOUNDS });
+    assert_eq!(names(dir.path()).len(), 10);
+}
+
+#[test]
+fn who_fills_the_same_span_second_changes_nothing_and_pays_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 100 * SPAN);
+    let (alice, bob) = (cache.lease(hash(1), SPAN, ALICE), cache.lease(hash(1), SPAN, BOB));
+    let (first, second) = (alice.reserve(0, SPAN).unwrap(), bob.reserve(0, SPAN).unwrap());
+    assert_eq!(cache.used(), 2 * (SPAN + OVERHEAD));
+    alice.fill_blocking(first, 0, &content(hash(1), SPAN, 0, SPAN)).unwrap();
+    bob.fill_blocking(second, 0, &vec![0; SPAN as usize]).unwrap();
+    assert_eq!(cache.used(), SPAN + OVERHEAD);
+    let mut kept = vec![0; SPAN as usize];
+    let file = std::fs::File::open(dir.path().join(format!("{}-{SPAN}", hash(1)))).unwrap();
+    file.read_exact_at(&mut kept, 0).unwrap();
+    assert!(kept == content(hash(1), SPAN, 0, SPAN));
+}
+
+#[tokio::test]
+async fn what_a_dropped_fetch_reserved_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), SPAN + OVERHEAD);
+    let lease = cache.lease(hash(1), SPAN, ALICE);
+    let mut fetching = Box::pin(async {
+        let _room = lease.reserve(0, SPAN).unwrap();
+        std::future::pending::<()>().await;
+    });
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(fetching.as_mut().poll(cx).is_pending())).await);
+    assert_eq!(cache.used(), SPAN + OVERHEAD);
+    drop(fetching);
+    assert_eq!(cache.used(), 0);
+    let room = lease.reserve(0, SPAN).unwrap();
+    lease.fill(room, 0, content(hash(1), SPAN, 0, SPAN)).await.unwrap();
+    assert_right(&lease, 0, SPAN).await;
+}
+
+#[tokio::test]
+async fn a_tenant_waits_for_its_own_fetch_and_for_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), SPAN);
+    let (one, two, bob) =
+        (cache.lease(hash(1), 9, ALICE), cache.lease(hash(1), 9, ALICE), cache.lease(hash(1), 9, BOB));
+    let held = one.fetching().await;
+    drop(bob.fetching().await);
+    let mut waiting = Box::pin(two.fetching());
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+    drop(held);
+    drop(waiting.await);
+}
+
+#[tokio::test]
+async fn an_entry_that_somebody_removed_is_fetched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open_bounded(dir.path(), 1 << 30, Bounds { descriptors: NonZeroUsize::MIN, ..BOUNDS });
+    let (lease, other) = (cache.lease(hash(1), 9, ALICE), cache.lease(hash(2), 9, ALICE));
+    fetch(&lease, 0, 9).unwrap();
+    fetch(&other, 0, 9).unwrap();
+    for name in names(dir.path()) {
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    assert!(read(&lease, 0, 9).await.is_err());
+    fetch(&lease, 0, 9).unwrap();
+    assert_right(&lease, 0, 9).await;
+}
+
+#[test]
+fn the_sweep_keeps_whole_pairs_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path(), 100 * SPAN);
+    for n in 0..5 {
+        fetch(&cache.lease(hash(n), SPAN + 9, ALICE), 0, SPAN + 9).unwrap();
+    }
+    cache.sync().unwrap();
+    drop(cache);
+    let at = |name: String| dir.path().join(name);
+    let name = |n: u64| format!("{}-{}", hash(n), SPAN + 9);
+    std::fs::remove_file(at(name(1) + ".map")).unwrap();
+    std::fs::remove_file(at(name(2))).unwrap();
+    std::fs::OpenOptions::new().write(true).open(at(name(3))).unwrap().set_len(SPAN).unwrap();
+    std::fs::OpenOptions::new().append(true).open(at(name(4) + ".map")).unwrap().write_all_at(b"1", 200).unwrap();
+    // An earlier layout, a pair that is another's, a link to what must stay, names that no cache made.
+    std::fs::write(at(hash(6).to_string()), b"old").unwrap();
+    std::fs::write(at(format!("{}.spans", hash(6))), [1]).unwrap();
+    std::fs::copy(at(name(0)), at(name(7))).unwrap();
+    std::fs::copy(at(name(0) + ".map"), at(name(7) + ".map")).unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    symlink(outside.path(), at(name(8))).unwrap();
+    symlink(at(name(0) + ".map"), at(name(8) + ".map")).unwrap();
+    std::fs::create_dir(at(name(9))).unwrap();
+    std::fs::write(at("notes.txt".into()), b"mine").unwrap();
+    let cache = open(dir.path(), 100 * SPAN);
+    assert_eq!(cache.lease(hash(0), SPAN + 9, BOB).next_missing(0, SPAN + 9), None);
+    let mut left = vec![name(0), name(0) + ".map", name(9), "notes.txt".into()];
+    left.sort();
+    assert_eq!(names(dir.path()), left);
+    assert!(outside.path().exists());
+    assert_eq!(cache.used(), SPAN + 9 + OVERHEAD);
+    fetch(&cache.lease(hash(8), SPAN + 9, BOB), 0, SPAN + 9).unwrap();
+}
