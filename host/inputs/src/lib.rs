@@ -2,8 +2,10 @@
 
 mod cache;
 mod descriptors;
+mod outboard;
 mod pin;
 mod read;
 
 pub use cache::{CacheError, FETCH_MAX, Fetching, InputCache, Lease, Reservation, parse_map};
+pub use outboard::{Hashes, ReadAt};
 pub use pin::{InputArg, InputError, Inputs, PinnedInput};

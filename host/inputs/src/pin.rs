@@ -1,35 +1,35 @@
 //! The requester's inputs: names and globs resolved to pinned objects.
+//!
+//! What is wrong with the names, their count and the kinds of their files is told before the first file is hashed,
+//! which may take hours. A pinned input is its path, its tree and a stamp: it is opened when it is read, and then and
+//! after each read it must still be what was hashed.
 
-use std::fs::{File, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+mod file;
+mod name;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufReader, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
-use eider_net::{Source, file_outboard};
-use eider_protocol::{Format, Hash, InputEntry, InputsSummary, ManifestError, manifest_check};
+use eider_protocol::{Hash, InputEntry, InputsSummary, ManifestError, manifest_check};
 
-/// `name=path-or-glob`, as the user wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputArg {
-    /// The table's name.
-    pub name: String,
-    /// A path or a glob.
-    pub pattern: String,
-}
+use crate::descriptors::Descriptors;
+use crate::outboard::{HashError, Hashes, InMemory, Outboard, Outboards, ReadAt};
+use crate::read;
+use file::{PinnedFile, Stamp, open_regular};
+pub use name::InputArg;
+use name::{Named, expand, format_of_bytes, format_of_name};
 
-impl FromStr for InputArg {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((name, pattern)) if !name.is_empty() && !pattern.is_empty() => {
-                Ok(Self { name: name.into(), pattern: pattern.into() })
-            }
-            _ => Err(format!("{text:?} is not NAME=PATH, for example orders=data/orders.parquet or logs='logs/*.csv'")),
-        }
-    }
-}
+/// Open files of one job at rest: enough for the streams that its workers read on, few beside those of other jobs.
+const DESCRIPTORS_MAX: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
+/// Bytes between two words of progress: some tenths of a second of hashing.
+const PROGRESS_EVERY: u64 = 64 << 20;
+/// What is read of a file at once.
+const BUFFER: u64 = 1 << 20;
 
 /// Why the inputs cannot be pinned. Each names the argument that is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +44,28 @@ pub enum InputError {
         /// Why.
         source: io::Error,
     },
+    /// The folder for what does not fit the memory.
+    #[error("{0}, where hashes of large inputs are kept: {1}")]
+    Scratch(PathBuf, io::Error),
     /// Not a pattern.
     #[error("input {0}: {1:?} is not a valid glob: {2}")]
     Glob(String, String, String),
     /// No file.
     #[error("input {0}: nothing matches {1:?}")]
     NoMatch(String, String),
+    /// More files than a manifest can name.
+    #[error(
+        "input {name}: with {pattern:?} there are {count} input files or more, at most {max} fit one job",
+        max = InputEntry::MAX
+    )]
+    TooMany {
+        /// The table.
+        name: String,
+        /// Its pattern.
+        pattern: String,
+        /// Files when counting stopped.
+        count: usize,
+    },
     /// A folder, a device, …
     #[error("input {0}: {1} is not a regular file")]
     NotAFile(String, PathBuf),
@@ -69,68 +85,77 @@ pub enum InputError {
     Manifest(#[from] ManifestError),
 }
 
-/// One object, open, with what it was when it was hashed.
+/// One object, with what it was when it was hashed.
 #[derive(Clone, Debug)]
 pub struct PinnedInput {
     /// As the manifest has it.
     pub entry: InputEntry,
     /// Where it is.
     pub path: PathBuf,
-    /// Its bytes and hashes.
-    pub source: Source,
-    stamp: Stamp,
-}
-
-/// What changes when a file is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: (i64, i64),
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Self {
-        Self { size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
-    }
+    file: Arc<PinnedFile>,
+    outboard: Arc<Outboard>,
 }
 
 impl PinnedInput {
+    /// Its bytes and hashes. Reading opens the file; one that changed since has no bytes.
+    pub fn source(&self) -> (Arc<dyn ReadAt>, Arc<dyn Hashes>) {
+        (self.file.clone(), self.outboard.clone())
+    }
+
+    /// Fills `into` from `offset` on: at once if the bytes are in the page cache, else on a thread that may wait.
+    /// [`Self::unchanged`] says afterwards whether they are still those that were hashed.
+    ///
+    /// # Errors
+    /// Reading, or a file that is no longer what was pinned.
+    pub async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        if let Some(file) = self.file.hit() {
+            return read::read_at(&file, offset, into).await;
+        }
+        let file = self.file.clone();
+        read::on_a_thread(offset, into, move || file.file()).await
+    }
+
     /// Whether the file is still what was hashed, as far as its metadata can tell.
     pub fn unchanged(&self) -> bool {
-        self.source.file.metadata().is_ok_and(|m| Stamp::of(&m) == self.stamp)
+        self.file.unchanged()
     }
 }
 
-/// All inputs of a job.
+/// All inputs of a job. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    pinned: Vec<PinnedInput>,
+    pinned: Arc<[PinnedInput]>,
 }
 
 impl Inputs {
-    /// Resolves and hashes. Blocks for as long as reading all files takes; `progress` is told of each file.
+    /// Resolves and hashes. Blocks for as long as reading all files takes; `progress` is told the file that is read,
+    /// the bytes of all files that were, and those of all files. Hashes that do not fit the memory go to a file without
+    /// a name in `scratch`: 1/256 of what they are of.
     ///
     /// # Errors
     /// [`InputError`], the first that is found.
-    pub fn pin(args: &[InputArg], mut progress: impl FnMut(&Path, u64)) -> Result<Self, InputError> {
-        let mut pinned = vec![];
-        for (i, arg) in args.iter().enumerate() {
-            if args[..i].iter().any(|a| a.name.eq_ignore_ascii_case(&arg.name)) {
-                return Err(InputError::Twice(arg.name.clone()));
-            }
-            let mut files = expand(arg)?;
-            files.sort();
-            let leaves: std::collections::HashSet<_> = files.iter().map(|f| f.file_name()).collect();
-            let unique = leaves.len() == files.len();
-            for path in &files {
-                let input = pin_file(&arg.name, path, unique, &mut progress)?;
-                pinned.push(input);
-            }
-        }
-        let entries: Vec<_> = pinned.iter().map(|p: &PinnedInput| p.entry.clone()).collect();
+    pub fn pin(
+        args: &[InputArg],
+        scratch: &Path,
+        mut progress: impl FnMut(&Path, u64, u64),
+    ) -> Result<Self, InputError> {
+        let planned = expand(args)?.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let entries: Vec<_> = planned.iter().map(|p| p.entry.clone()).collect();
         manifest_check(&entries)?;
-        Ok(Self { pinned })
+        let total = entries.iter().map(|e| e.size).sum();
+        let mut outboards = Outboards::new(scratch.into(), InMemory::default());
+        let open = Arc::new(Descriptors::new(DESCRIPTORS_MAX));
+        let (mut done, mut pinned) = (0, vec![]);
+        for planned in planned {
+            let path = planned.path.clone();
+            progress(&path, done, total);
+            let mut tell = |read| progress(&path, done + read, total);
+            let input = planned.pin(pinned.len(), &open, &mut outboards, &mut tell)?;
+            done += input.entry.size;
+            progress(&path, done, total);
+            pinned.push(input);
+        }
+        Ok(Self { pinned: pinned.into() })
     }
 
     /// The objects.
@@ -157,72 +182,77 @@ impl Inputs {
     }
 }
 
-fn expand(arg: &InputArg) -> Result<Vec<PathBuf>, InputError> {
-    let literal = PathBuf::from(&arg.pattern);
-    if literal.exists() || !arg.pattern.contains(['*', '?', '[']) {
-        return Ok(vec![literal]);
-    }
-    let bad = |e: &dyn std::fmt::Display| InputError::Glob(arg.name.clone(), arg.pattern.clone(), e.to_string());
-    let mut files = vec![];
-    for path in glob::glob(&arg.pattern).map_err(|e| bad(&e))? {
-        let path = path.map_err(|e| bad(&e))?;
-        if path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(InputError::NoMatch(arg.name.clone(), arg.pattern.clone()));
-    }
-    Ok(files)
+/// A file that is to be hashed.
+struct Planned {
+    /// Without its hash.
+    entry: InputEntry,
+    path: PathBuf,
+    stamp: Stamp,
 }
 
-fn pin_file(
-    name: &str,
-    path: &Path,
-    unique: bool,
-    progress: &mut impl FnMut(&Path, u64),
-) -> Result<PinnedInput, InputError> {
-    let io = |source| InputError::Io { name: name.into(), path: path.into(), source };
-    let mut file = File::open(path).map_err(io)?;
-    let meta = file.metadata().map_err(io)?;
+fn plan(named: Named) -> Result<Planned, InputError> {
+    let Named { table, file, path } = named;
+    let failed = |source| InputError::Io { name: table.clone(), path: path.clone(), source };
+    let meta = std::fs::metadata(&path).map_err(failed)?;
     if !meta.is_file() {
-        return Err(InputError::NotAFile(name.into(), path.into()));
+        return Err(InputError::NotAFile(table, path));
     }
-    let format = format_of(path, &mut file).ok_or_else(|| InputError::Format(name.into(), path.into()))?;
-    let stamp = Stamp::of(&meta);
-    progress(path, stamp.size);
-    let changed = || InputError::Changed(name.into(), path.into());
-    let outboard = file_outboard(&mut file, stamp.size)
-        .map_err(|e| if e.kind() == io::ErrorKind::UnexpectedEof { changed() } else { io(e) })?;
-    if Stamp::of(&file.metadata().map_err(io)?) != stamp {
-        return Err(changed());
-    }
-    // Two folders may hold files of one name; their whole paths then tell them apart.
-    let leaf = if unique { path.file_name().unwrap_or_default() } else { path.as_os_str() };
-    let leaf = leaf.to_string_lossy().trim_start_matches('/').replace('/', "__");
-    let entry = InputEntry {
-        table: name.into(),
-        file: format!("{name}/{leaf}"),
-        format,
-        size: stamp.size,
-        hash: Hash::from(outboard.root),
+    let format = match format_of_name(&path) {
+        Some(format) => Some(format),
+        None => format_of_bytes(&mut open_regular(&path).map_err(failed)?.0),
     };
-    let source = Source { file: Arc::new(file), outboard: Arc::new(outboard), checked: true };
-    Ok(PinnedInput { entry, path: path.into(), source, stamp })
+    let Some(format) = format else { return Err(InputError::Format(table, path)) };
+    let stamp = Stamp::of(&meta);
+    let entry = InputEntry { table, file, format, size: stamp.size, hash: Hash::from_bytes([0; 32]) };
+    Ok(Planned { entry, path, stamp })
 }
 
-/// By extension, or by Parquet's magic bytes.
-fn format_of(path: &Path, file: &mut File) -> Option<Format> {
-    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-    let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    match stem.rsplit_once('.').map(|(_, ext)| ext) {
-        Some("parquet" | "pq") => return Some(Format::Parquet),
-        Some("csv" | "tsv") => return Some(Format::Csv),
-        Some("json" | "jsonl" | "ndjson") => return Some(Format::Json),
-        _ => {}
+impl Planned {
+    fn pin(
+        self,
+        index: usize,
+        open: &Arc<Descriptors<usize>>,
+        outboards: &mut Outboards,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<PinnedInput, InputError> {
+        let Self { mut entry, path, stamp } = self;
+        let file = PinnedFile { path: path.clone(), stamp, index, open: open.clone() };
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::UnexpectedEof => InputError::Changed(entry.table.clone(), path.clone()),
+            _ => InputError::Io { name: entry.table.clone(), path: path.clone(), source },
+        };
+        let opened = file.file().map_err(failed)?;
+        let counted = Counted { inner: &*opened, read: 0, told: 0, progress };
+        let capacity = usize::try_from(stamp.size.min(BUFFER)).unwrap_or_default();
+        let outboard = match outboards.hash(BufReader::with_capacity(capacity, counted), stamp.size) {
+            Ok(outboard) => outboard,
+            Err(HashError::Read(e)) => return Err(failed(e)),
+            Err(HashError::Scratch(e)) => return Err(InputError::Scratch(outboards.scratch().into(), e)),
+        };
+        if !file.unchanged() {
+            return Err(InputError::Changed(entry.table, path));
+        }
+        entry.hash = Hash::from(outboard.root());
+        Ok(PinnedInput { entry, path, file: Arc::new(file), outboard: Arc::new(outboard) })
     }
-    let mut magic = [0; 4];
-    io::Read::read_exact(file, &mut magic).ok()?;
-    io::Seek::rewind(file).ok()?;
-    (&magic == b"PAR1").then_some(Format::Parquet)
+}
+
+/// Tells now and then how much was read.
+struct Counted<'a, R> {
+    inner: R,
+    read: u64,
+    told: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(into)?;
+        self.read += n as u64;
+        if self.read - self.told >= PROGRESS_EVERY {
+            self.told = self.read;
+            (self.progress)(self.read);
+        }
+        Ok(n)
+    }
 }
