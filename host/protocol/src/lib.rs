@@ -10,6 +10,7 @@ mod identity;
 mod message;
 mod reset;
 mod seal;
+mod words;
 
 pub use envelope::{Signed, Unverified};
 pub use frame::{FrameError, FrameHeader, HEADER_BYTES, Kind, encode_frame};
@@ -22,6 +23,7 @@ pub use message::{
 };
 pub use reset::{Fault, ResetCode};
 pub use seal::{SealError, SealingKey};
+pub use words::{is_printable, printable, printable_lines};
 
 /// ALPN of the job plane and first word of every signing domain.
 pub const ALPN: &str = "eider/1";
