@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use eider_node::{InputArg, Inputs};
 use eider_protocol::Limits;
+use eider_results::OutputFormat;
 use eider_sandbox::Variant;
 
-use crate::output::OutputFormat;
 use crate::setup;
 
 /// Largest query, bytes: leaves room for the manifest in a Dispatch.

@@ -7,7 +7,6 @@ mod engine;
 mod grid;
 mod job;
 mod key;
-mod output;
 mod policy;
 mod query;
 mod run;

@@ -12,10 +12,10 @@ use clap::ValueEnum;
 use eider_core::{Plan, Preference};
 use eider_node::{Candidate, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
 use eider_protocol::{DataClass, Outcome};
+use eider_results::{Output, SharedOutput};
 use tokio::sync::watch;
 
 use crate::job::JobArgs;
-use crate::output::{Output, SharedOutput};
 use crate::{audit, policy, setup};
 
 /// Largest peers file, bytes.

@@ -8,10 +8,10 @@ use anyhow::{Result, bail};
 use clap::{Args, FromArgMatches};
 use eider_node::{Paths, RunError, Work, run_local};
 use eider_protocol::{Outcome, Task};
+use eider_results::{Output, SharedOutput};
 use eider_sandbox::{BrokerError, CellError};
 
 use crate::job::JobArgs;
-use crate::output::{Output, SharedOutput};
 use crate::{query, setup};
 
 #[derive(clap::Args)]

@@ -19,8 +19,9 @@ use parquet::arrow::ArrowWriter;
 /// Rows that a table on a terminal shows.
 const TABLE_ROWS: usize = 100;
 
+/// The forms.
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
-pub(crate) enum OutputFormat {
+pub enum OutputFormat {
     /// For eyes: the first 100 rows.
     Table,
     /// Comma separated values with a header.
@@ -34,7 +35,7 @@ pub(crate) enum OutputFormat {
 }
 
 /// The result's way out: to standard output, or to a file that appears when it is complete.
-pub(crate) struct Output {
+pub struct Output {
     form: Form,
     decoder: StreamDecoder,
     /// It could not be read, and what follows cannot either.
@@ -44,7 +45,7 @@ pub(crate) struct Output {
 
 /// An [`Output`] that the node can write to while we keep it.
 #[derive(Clone)]
-pub(crate) struct SharedOutput(pub(crate) Arc<Mutex<Output>>);
+pub struct SharedOutput(pub Arc<Mutex<Output>>);
 
 impl Write for SharedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -77,7 +78,7 @@ enum Form {
 }
 
 impl Output {
-    pub(crate) fn open(format: Option<OutputFormat>, path: Option<&Path>) -> Result<Self> {
+    pub fn open(format: Option<OutputFormat>, path: Option<&Path>) -> Result<Self> {
         let by_name =
             path.and_then(|p| p.extension()).and_then(|e| OutputFormat::from_str(&e.to_string_lossy(), true).ok());
         let default =
@@ -133,7 +134,7 @@ impl Output {
     }
 
     /// Ends the form and puts the file in its place.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    pub fn finish(&mut self) -> Result<()> {
         if self.broken {
             return Err(no_arrow().into());
         }
