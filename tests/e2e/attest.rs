@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use eider_attest::{Binding, Code, Envelope, EvidenceKind, Tier};
 use eider_net::Endpoint;
-use eider_node::{Attester, Candidate, JobRecord, Notice, PeerRecord, Requester, Requirement, Sink, audit};
+use eider_node::{Attester, Candidate, Discard, JobRecord, Notice, PeerRecord, Requester, Requirement, Sink, audit};
 use eider_protocol::{Accept, Bid, Identity, Offer, OfferId, Signed};
 use eider_tests::{Behaviour::Honest, Grid, Job, Machine, eider, engine_cache, request_of};
 use serde_bytes::ByteBuf;
@@ -121,7 +121,7 @@ async fn ask(requester: &Requester, bidder: &Identity, policy: &str, lie: Arc<Li
     let candidates = vec![Candidate { address, node: Some(bidder.node_id()) }];
     let request = request_of(&job(policy), candidates).unwrap();
     let (notices, _) = tokio::sync::watch::channel(Notice::default());
-    let sink: Box<dyn Sink> = Box::new(std::io::sink());
+    let sink: Box<dyn Sink> = Box::new(Discard);
     let cancel = tokio_util::sync::CancellationToken::new();
     let record = requester.request(request, Arc::new(Mutex::new(sink)), notices, cancel).await.unwrap();
     served.abort();

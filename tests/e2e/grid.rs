@@ -86,7 +86,7 @@ async fn a_killed_worker_is_replaced_and_a_killed_grid_is_said() {
         job.plan.stall_ms = 5000;
         let requester = eider_node::Requester::new(Identity::generate().unwrap());
         let request = request_of(&job, grid.candidates()).unwrap();
-        let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
+        let sink: Box<dyn eider_node::Sink> = Box::new(eider_node::Discard);
         let (notices, watched) = tokio::sync::watch::channel(eider_node::Notice::default());
         let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
         let run = tokio::spawn(async move { requester.request(request, sink, notices, Default::default()).await });
@@ -179,7 +179,7 @@ async fn bad_inputs_are_named_before_any_wrong_row() {
     let request = request_of(&job, grid.candidates()).unwrap();
     std::fs::write(at("moving.csv"), format!("x\n{}", rows.replace('1', "2"))).unwrap();
     let (notices, _) = tokio::sync::watch::channel(Default::default());
-    let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
+    let sink: Box<dyn eider_node::Sink> = Box::new(eider_node::Discard);
     let requester = eider_node::Requester::new(Identity::generate().unwrap());
     let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
     let record = requester.request(request, sink, notices, Default::default()).await.unwrap();
@@ -199,7 +199,7 @@ async fn what_does_not_fit_is_declined_with_its_reason() {
     let nobody: Candidate = "127.0.0.1:9".parse().unwrap();
     let mut job = Job::new("SELECT 1").of(1, 1);
     job.plan.bid_timeout_ms = 500;
-    let record = grid.run_into(&job, vec![nobody], Box::new(std::io::sink())).await.unwrap();
+    let record = grid.run_into(&job, vec![nobody], Box::new(eider_node::Discard)).await.unwrap();
     assert_eq!(record.end, "no-candidates");
     assert!(
         record.peers[0].address == "127.0.0.1:9" && record.peers[0].fate.contains("unreachable"),
@@ -284,7 +284,7 @@ async fn no_cell_outlives_its_worker_however_that_ends() {
     let request = request_of(&job, grid.candidates()).unwrap();
     let (notices, mut watched) = tokio::sync::watch::channel(eider_node::Notice::default());
     let requester = eider_node::Requester::new(Identity::generate().unwrap());
-    let sink: Box<dyn eider_node::Sink> = Box::new(std::io::sink());
+    let sink: Box<dyn eider_node::Sink> = Box::new(eider_node::Discard);
     let sink = std::sync::Arc::new(std::sync::Mutex::new(sink));
     let run = tokio::spawn(async move { requester.request(request, sink, notices, Default::default()).await });
     watched.wait_for(|n| n.running == 2).await.unwrap();

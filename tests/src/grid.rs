@@ -1,6 +1,6 @@
 //! Worker processes on loopback, honest and not, and jobs on them.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use eider_core::Plan;
 use eider_node::{
-    Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, Notice, Requester, Requirement, Sink,
+    Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, MemorySink, Notice, Requester, Requirement, Sink,
 };
 use eider_protocol::{DataClass, Identity, Limits};
 use eider_sandbox::Variant;
@@ -163,20 +163,6 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
     })
 }
 
-/// Output into memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().map_err(|_| io::ErrorKind::Other)?.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Grid {
     /// Starts one worker for each behaviour. `extra` goes to each one's command line.
     ///
@@ -283,10 +269,9 @@ impl Grid {
     /// # Errors
     /// Inputs that cannot be pinned, or an output that fails.
     pub async fn run(&self, job: &Job) -> Result<Ran> {
-        let memory = Memory::default();
+        let memory = MemorySink::default();
         let record = self.run_into(job, self.candidates(), Box::new(memory.clone())).await?;
-        let bytes = std::mem::take(&mut *memory.0.lock().map_err(|_| anyhow::anyhow!("poisoned"))?);
-        Ok(Ran { record, bytes })
+        Ok(Ran { record, bytes: memory.take() })
     }
 
     /// Runs a job on these candidates, with its result into `sink`.

@@ -1,9 +1,10 @@
 //! One candidate of one job, as its requester talks to it: a stream, a reader task, a delivery task.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use eider_core::{DeliveryFailure, Event, LostWhy, Peer};
 use eider_net::{BlobError, Connection, JobStream, Receiver, Sender, StreamError};
 use eider_protocol::{
@@ -173,12 +174,14 @@ impl PeerTask {
         let output = self.output.clone();
         let (said, peer) = (self.said.clone(), self.peer);
         let mut reported = 0u64;
+        let runtime = tokio::runtime::Handle::current();
         let sink = move |offset: u64, bytes: &[u8]| {
             let mut out = output.sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let at = output.verified.load(Ordering::Acquire);
             // Groups come in order; one that an earlier deliverer brought already is passed over.
             if offset == at {
-                out.write_all(bytes)?;
+                // On a thread that may wait.
+                runtime.block_on(out.write(Bytes::copy_from_slice(bytes)))?;
                 output.verified.store(at + bytes.len() as u64, Ordering::Release);
             }
             if reported == 0 || offset - reported >= (1 << 20) {

@@ -13,7 +13,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
 use clap::ValueEnum;
+use eider_runner::{Sink, Writing};
 use parquet::arrow::ArrowWriter;
 
 /// Rows that a table on a terminal shows.
@@ -47,12 +49,13 @@ pub struct Output {
 #[derive(Clone)]
 pub struct SharedOutput(pub Arc<Mutex<Output>>);
 
-impl Write for SharedOutput {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().map_err(|_| io::ErrorKind::Other)?.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Sink for SharedOutput {
+    fn write(&mut self, bytes: Bytes) -> Writing<'_> {
+        let written = match self.0.lock() {
+            Ok(mut output) => output.write(&bytes),
+            Err(_) => Err(io::ErrorKind::Other.into()),
+        };
+        Box::pin(std::future::ready(written))
     }
 }
 
@@ -109,9 +112,9 @@ impl Output {
         Ok(Self { form, decoder: StreamDecoder::new(), broken: false, file })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Form::Arrow(out) = &mut self.form {
-            return out.write(bytes);
+            return out.write_all(bytes);
         }
         if self.broken {
             return Err(no_arrow());
@@ -126,11 +129,11 @@ impl Output {
                     form.batch(&batch).map_err(of_arrow)?;
                 }
             }
-            Ok(bytes.len())
+            Ok(())
         }));
-        let written = decoded.unwrap_or_else(|_| Err(no_arrow()))?;
+        decoded.unwrap_or_else(|_| Err(no_arrow()))?;
         self.broken = false;
-        Ok(written)
+        Ok(())
     }
 
     /// Ends the form and puts the file in its place.

@@ -1,11 +1,9 @@
-//! A task becomes an outcome: cells fed with inputs, for workers and for the local path alike.
+//! A task becomes an outcome: cells fed with inputs, for workers and for the local path alike; and where results go.
 
 mod cells;
 mod local;
+mod sink;
 
 pub use cells::{CellRunner, InputReader, Product, Reading, RunError, Runner, Running, Work};
 pub use local::{LocalReport, run_local};
-
-/// Where a result goes.
-pub trait Sink: std::io::Write + Send {}
-impl<T: std::io::Write + Send> Sink for T {}
+pub use sink::{Discard, MemorySink, Sink, Writing, same_error};

@@ -1,7 +1,6 @@
 //! The same job in the local sandbox alone: no grid, no quorum.
 
-use std::os::unix::fs::FileExt;
-
+use bytes::Bytes;
 use eider_inputs::{Inputs, read_at};
 use eider_protocol::{Outcome, Progress, Stage};
 use eider_sandbox::BrokerError;
@@ -9,6 +8,9 @@ use tokio::sync::watch;
 
 use crate::Sink;
 use crate::cells::{InputReader, Product, Reading, RunError, Runner, Work};
+
+/// Bytes of a result that are read at a time.
+const PIECE: usize = 1 << 20;
 
 /// How a local run ended.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -45,14 +47,12 @@ pub async fn run_local(
     let Product { outcome, result } = runner.run(work, &Files(inputs), progress).await?;
     if let (Some(source), Outcome::Completed { length, .. }) = (result, &outcome) {
         let mut offset = 0;
-        let mut buffer = vec![0; 1 << 20];
         while offset < *length {
-            let n = usize::try_from(*length - offset).unwrap_or(usize::MAX).min(buffer.len());
-            source.file.read_exact_at(&mut buffer[..n], offset)?;
-            sink.write_all(&buffer[..n]).map_err(RunError::Output)?;
-            offset += n as u64;
+            let mut piece = vec![0; usize::try_from(*length - offset).unwrap_or(PIECE).min(PIECE)];
+            read_at(&source.file, offset, &mut piece).await?;
+            offset += piece.len() as u64;
+            sink.write(Bytes::from(piece)).await.map_err(RunError::Output)?;
         }
-        sink.flush().map_err(RunError::Output)?;
     }
     Ok(LocalReport { outcome })
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use eider_net::{Endpoint, Source, file_outboard};
-use eider_node::{CellRunner, EngineBinary, Work, run_local};
+use eider_node::{CellRunner, Discard, EngineBinary, Work, run_local};
 use eider_protocol::{Identity, Outcome, Task};
 use eider_sandbox::{Cell, CellCommand, ImageCache, Pool, Variant};
 use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, process, request_of, target_dir, tpch};
@@ -59,7 +59,7 @@ async fn local(runner: &CellRunner, job: &Job) -> Result<f64> {
     let task = Task { sql: request.sql, inputs, time_us: request.time_us, seed: request.seed };
     let work = Work { task, limits: request.limits, engine: request.engine, variant: job.variant };
     let started = Instant::now();
-    let report = run_local(runner, work, &request.inputs, &mut std::io::sink()).await?;
+    let report = run_local(runner, work, &request.inputs, &mut Discard).await?;
     let took = started.elapsed().as_secs_f64();
     match report.outcome {
         Outcome::Completed { .. } => Ok(took),
