@@ -12,8 +12,8 @@ mod paths;
 pub use eider_inputs::{InputArg, InputCache, InputError, Inputs, PinnedInput};
 pub use eider_requester::{Candidate, JobRequest, Notice, RequestError, Requester};
 pub use eider_runner::{
-    CellRunner, Discard, InputReader, LocalReport, MemorySink, Product, Reading, RunError, Runner, Running, Sink, Work,
-    Writing, run_local, same_error,
+    CellRunner, Discard, InputReader, LocalReport, MemorySink, Product, Pump, Reading, RunError, Runner, Running, Sink,
+    Spool, SpoolWriter, Work, Writing, run_local, same_error,
 };
 pub use eider_store::{JobRecord, Memory, Moment, PeerRecord, Requirement, Store, StoreError, What, audit};
 pub use eider_worker::{

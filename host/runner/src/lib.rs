@@ -3,7 +3,9 @@
 mod cells;
 mod local;
 mod sink;
+mod spool;
 
 pub use cells::{CellRunner, InputReader, Product, Reading, RunError, Runner, Running, Work};
 pub use local::{LocalReport, run_local};
 pub use sink::{Discard, MemorySink, Sink, Writing, same_error};
+pub use spool::{Pump, SPOOL_MEMORY, Spool, SpoolWriter};
