@@ -1,14 +1,15 @@
 //! The options that `query` and `run` share.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use eider_node::{InputArg, Inputs};
 use eider_protocol::Limits;
-use eider_results::OutputFormat;
+use eider_results::{Output, OutputFormat};
 use eider_sandbox::Variant;
 
 use crate::setup;
@@ -31,10 +32,10 @@ pub(crate) struct JobArgs {
     inputs: Vec<InputArg>,
     /// Write the result here instead of to standard output.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    output: Option<PathBuf>,
     /// Form of the result; a table on a terminal and csv elsewhere unless said.
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<OutputFormat>,
+    #[arg(long, value_parser = formats())]
+    format: Option<OutputFormat>,
     /// Memory that the query may use. Part of the job: it can change whether a query fits, never its rows.
     #[arg(long, default_value = "2GiB")]
     memory: ByteSize,
@@ -59,6 +60,12 @@ pub(crate) struct JobArgs {
     /// Another engine: a component file, as `eider engine inspect` shows it.
     #[arg(long, value_name = "FILE")]
     pub(crate) engine: Option<PathBuf>,
+}
+
+/// The forms of a result, as a command line names them.
+fn formats() -> impl TypedValueParser<Value = OutputFormat> {
+    let named = OutputFormat::ALL.map(|f| PossibleValue::new(f.word()).help(f.about()));
+    PossibleValuesParser::new(named).try_map(|word| word.parse::<OutputFormat>())
 }
 
 impl JobArgs {
@@ -87,6 +94,19 @@ impl JobArgs {
             bail!("the query is empty");
         }
         Ok(sql)
+    }
+
+    /// The result's way out: to standard output, or to a file that appears when it is complete.
+    pub(crate) fn output(&self) -> Result<Output> {
+        let format = self.format.or_else(|| OutputFormat::of_path(self.output.as_ref()?));
+        Ok(match &self.output {
+            Some(path) => Output::to_file(format.unwrap_or(OutputFormat::Csv), path)?,
+            None => {
+                let stdout = std::io::stdout();
+                let default = if stdout.is_terminal() { OutputFormat::Table } else { OutputFormat::Csv };
+                Output::to_writer(format.unwrap_or(default), Box::new(stdout))?
+            }
+        })
     }
 
     /// Resolves and hashes the inputs, with a sign of life when that takes time.

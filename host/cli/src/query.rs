@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,8 +12,9 @@ use clap::ValueEnum;
 use eider_core::{Plan, Preference};
 use eider_node::{Candidate, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
 use eider_protocol::{DataClass, Outcome};
-use eider_results::{Output, SharedOutput};
+use eider_results::Output;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::job::JobArgs;
 use crate::{audit, policy, setup};
@@ -97,7 +98,7 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     plan.check()?;
     let inputs = args.job.pin().await?;
     let stop = setup::stop_signal()?;
-    let output = Arc::new(Mutex::new(Output::open(args.job.format, args.job.output.as_deref())?));
+    let output = args.job.output()?;
     let request = JobRequest {
         sql,
         inputs,
@@ -114,18 +115,16 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     let paths = Paths::from_env()?;
     let mut store = audit::store(&paths)?;
     let requester = Requester::new(setup::identity(&paths.key())?).with_memory(store.memory()?);
-    let sink: Box<dyn Sink> = Box::new(SharedOutput(output.clone()));
+    let sink: Box<dyn Sink> = Box::new(output.sink());
     let (notices, watched) = watch::channel(Notice::default());
     let bar = tokio::spawn(show_progress(watched, plan.quorum));
-    let record = requester.request(request, Arc::new(Mutex::new(sink)), notices, stop).await;
+    let record = requester.request(request, Arc::new(std::sync::Mutex::new(sink)), notices, stop.clone()).await;
     let _ = bar.await;
     let code = match record {
         Ok(record) => {
-            if record.end == "verified" {
-                finish(&output)?;
-            }
+            let finished = if record.end == "verified" { finish(output, &stop).await } else { Ok(true) };
             store.keep(&record, Some(&requirement), requester.memory())?;
-            report(&record, args.explain.as_deref())?
+            if finished? { report(&record, args.explain.as_deref())? } else { ExitCode::from(130) }
         }
         // Whoever read our output has enough.
         Err(RequestError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -135,14 +134,17 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Ends the output; a reader that is gone is none of our business.
-pub(crate) fn finish(output: &Mutex<Output>) -> Result<()> {
-    let Ok(mut output) = output.lock() else { bail!("the output broke") };
-    match output.finish() {
-        Err(e) if e.root_cause().downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
-            Ok(())
+/// Ends the output, unless the user ends the program first: whether it did. A reader that is gone is none of our business.
+pub(crate) async fn finish(output: Output, stop: &CancellationToken) -> Result<bool> {
+    tokio::select! {
+        finished = output.finish() => match finished {
+            Err(e) if !e.is_broken_pipe() => Err(e.into()),
+            _ => Ok(true),
+        },
+        () = stop.cancelled() => {
+            eprintln!("eider: cancelled");
+            Ok(false)
         }
-        done => done,
     }
 }
 
@@ -204,12 +206,21 @@ fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
     }
     let took = record.timeline.last().map_or(0.0, |m| m.ms);
     for peer in record.peers.iter().filter(|p| p.at_fault) {
-        eprintln!("{} ({}): {}", peer.address, peer.node.map_or_else(|| "unknown".into(), |n| n.short()), peer.fate);
+        eprintln!(
+            "{} ({}): {}",
+            peer.address,
+            peer.node.map_or_else(|| "unknown".into(), |n| n.short()),
+            peer.fate
+        );
     }
     Ok(match (record.end.as_str(), &record.outcome) {
         ("verified", Some(Outcome::Completed { rows, length, .. })) => {
             let by = record.deliverer.map(|n| n.short()).unwrap_or_default();
-            eprintln!("{rows} rows, {}, {took:.0} ms: {}; delivered by {by}", ByteSize(*length), record.reason);
+            eprintln!(
+                "{rows} rows, {}, {took:.0} ms: {}; delivered by {by}",
+                ByteSize(*length),
+                record.reason
+            );
             ExitCode::SUCCESS
         }
         ("job-failed", Some(Outcome::Failed { .. })) => {

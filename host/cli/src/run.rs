@@ -2,13 +2,11 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, bail};
 use clap::{Args, FromArgMatches};
 use eider_node::{Paths, RunError, Work, run_local};
 use eider_protocol::{Outcome, Task};
-use eider_results::{Output, SharedOutput};
 use eider_sandbox::{BrokerError, CellError};
 
 use crate::job::JobArgs;
@@ -38,8 +36,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     let inputs = args.pin().await?;
     let task = Task { sql, inputs: inputs.entries(), time_us: args.time_us()?, seed: args.seed()? };
     let work = Work { task, limits: args.limits()?, engine: engine.hash, variant: args.variant() };
-    let output = Arc::new(Mutex::new(Output::open(args.format, args.output.as_deref())?));
-    let mut sink = SharedOutput(output.clone());
+    let output = args.output()?;
+    let mut sink = output.sink();
     let started = std::time::Instant::now();
     let ran = tokio::select! {
         ran = run_local(&runner, work, &inputs, &mut sink) => ran,
@@ -52,7 +50,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     match ran {
         Ok(report) => match report.outcome {
             Outcome::Completed { rows, length, .. } => {
-                query::finish(&output)?;
+                if !query::finish(output, &stop).await? {
+                    return Ok(ExitCode::from(130));
+                }
                 let took = started.elapsed().as_millis();
                 eprintln!("{rows} rows, {}, {took} ms in the local sandbox", bytesize::ByteSize(length));
                 Ok(ExitCode::SUCCESS)
