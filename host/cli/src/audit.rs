@@ -12,6 +12,7 @@ use eider_node::audit::{self, ARCHIVE_MAX, Archive, Stand};
 use eider_node::{JobRecord, Paths, PeerRecord, Requirement, Store};
 use serde_json::{Value, json};
 
+use crate::words::{self, message, word};
 use crate::{policy, setup};
 
 /// What CI reads: something differs.
@@ -159,26 +160,26 @@ fn show(job: &str, json: bool) -> Result<ExitCode> {
         serde_json::from_str(&store(&Paths::from_env()?)?.job(job)?.0)?
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&record)?);
+        println!("{}", words::json(&serde_json::to_string_pretty(&record)?));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} {} data, {}: {}", record.job, record.class, record.end, record.reason);
+    println!("{} {} data, {}: {}", record.job, record.class, word(&record.end), message(&record.reason));
     match record.policy {
         Some(policy) => println!("policy {policy}"),
         None => println!("no policy"),
     }
     for peer in &record.peers {
-        println!("{} {}", peer.address, peer.node.map(|n| n.to_string()).unwrap_or_default());
-        println!("  {}", peer.fate);
+        println!("{} {}", word(&peer.address), peer.node.map(|n| n.to_string()).unwrap_or_default());
+        println!("  {}", word(&peer.fate));
         let Some(a) = &peer.appraisal else { continue };
         let kind = a.kind.map_or("nothing", |k| k.word());
         let reused = if a.reused { ", evidence of an earlier job" } else { "" };
         println!("  claimed {} by {kind}, {}{reused}", a.claimed, verdict(a));
         for reason in &a.reasons {
-            println!("    {reason}\n      {}", reason.code.advice());
+            println!("    {}\n      {}", word(reason), reason.code.advice());
         }
         for (name, value) in &a.claims {
-            println!("    {name}: {value}");
+            println!("    {}: {}", word(name), word(value));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -209,14 +210,14 @@ fn verify(path: &Path, at: SystemTime, json: bool) -> Result<ExitCode> {
     let archive = match read(path) {
         Ok(archive) => archive,
         Err(e) => {
-            eprintln!("eider: {e:#}");
+            eprintln!("eider: {}", message(format_args!("{e:#}")));
             return Ok(ExitCode::FAILURE);
         }
     };
     let stands = archive.stands(seconds(at)?)?;
     let repeats = |s: &Stand| s.then == s.recorded;
     if json {
-        println!("{}", serde_json::to_string_pretty(&stands)?);
+        println!("{}", words::json(&serde_json::to_string_pretty(&stands)?));
     } else {
         let record = &archive.record;
         println!("{}, archived by {}: whole, and signed by all whose words are in it", record.job, record.requester);
@@ -224,14 +225,14 @@ fn verify(path: &Path, at: SystemTime, json: bool) -> Result<ExitCode> {
             println!("DEVELOPMENT POLICY: nothing here is proof of hardware");
         }
         for s in &stands {
-            println!("{} claimed {} ({})", s.node, s.claimed, s.fate);
+            println!("{} claimed {} ({})", s.node, s.claimed, word(&s.fate));
             println!("  then:  {}{}", verdict(&s.then), if repeats(s) { "" } else { "  BUT RECORDED OTHERWISE" });
             println!("  today: {}", verdict(&s.today));
             for reason in s.today.reasons.iter().filter(|r| !s.then.reasons.contains(r)) {
-                println!("    today {reason}");
+                println!("    today {}", word(reason));
             }
             for reason in &s.then.reasons {
-                println!("    {reason}");
+                println!("    {}", word(reason));
             }
         }
         if stands.is_empty() {
@@ -269,21 +270,20 @@ fn diff(name: &str, archives: &[PathBuf], json: bool) -> Result<ExitCode> {
             }
             flipped += 1;
             if json {
-                println!(
-                    "{}",
-                    json!({"job": job.record.job, "node": node, "before": before, "after": after, "passes": passes})
-                );
+                let change =
+                    json!({"job": job.record.job, "node": node, "before": before, "after": after, "passes": passes});
+                println!("{}", words::json(&change.to_string()));
             } else {
-                let word = if passes { "now passes" } else { "now FAILS" };
+                let verdict = if passes { "now passes" } else { "now FAILS" };
                 println!(
-                    "{} {}: {tier} before, {} under {}: {word}",
+                    "{} {}: {tier} before, {} under {}: {verdict}",
                     job.record.job.short(),
                     node.short(),
                     after.tier,
                     new.name
                 );
                 for reason in &after.reasons {
-                    println!("    {reason}");
+                    println!("    {}", word(reason));
                 }
             }
         }

@@ -9,6 +9,7 @@ use eider_node::{Paths, WorkerPolicy};
 use eider_sandbox::{CONTRACT, Variant, limits};
 
 use crate::setup;
+use crate::words::word;
 
 #[derive(Subcommand)]
 pub(crate) enum EngineCommand {
@@ -55,7 +56,7 @@ fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode>
     println!("bytes    {} of at most {}", found.bytes, limits::COMPONENT_BYTES);
     println!("inside   {} core modules, {} levels deep of at most {}", found.modules, found.nesting, limits::NESTING);
     for made_by in &found.producers {
-        println!("made by  {made_by}");
+        println!("made by  {}", word(made_by));
     }
     for (initial, maximum) in &found.memories {
         let pages = |n: u64| bytesize::ByteSize(n.saturating_mul(65536));
@@ -75,11 +76,11 @@ fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode>
         } else {
             "NOT granted: no cell has such a thing".into()
         };
-        println!("  {} ({}) {verdict}", import.name, import.kind);
+        println!("  {} ({}) {verdict}", word(&import.name), import.kind);
     }
     println!("exports");
     for export in &found.exports {
-        println!("  {export}");
+        println!("  {}", word(export));
     }
     match found.refusal(&grant) {
         None => {
@@ -87,7 +88,7 @@ fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode>
             Ok(ExitCode::SUCCESS)
         }
         Some(reason) => {
-            println!("a worker with this policy REFUSES it: {reason}");
+            println!("a worker with this policy REFUSES it: {}", word(reason));
             Ok(ExitCode::FAILURE)
         }
     }

@@ -11,6 +11,7 @@ mod policy;
 mod query;
 mod run;
 mod setup;
+mod words;
 mod worker;
 
 use std::process::ExitCode;
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(e: &anyhow::Error) -> ExitCode {
-    eprintln!("eider: {e:#}");
+    eprintln!("eider: {}", words::message(format_args!("{e:#}")));
     ExitCode::from(2)
 }
 

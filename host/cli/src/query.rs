@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::JobArgs;
+use crate::words::{self, message, word};
 use crate::{audit, policy, setup};
 
 /// Largest peers file, bytes.
@@ -199,7 +200,7 @@ fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
     if let Some(path) = explain {
         let json = serde_json::to_string_pretty(record)?;
         if path.as_os_str() == "-" {
-            eprintln!("{json}");
+            eprintln!("{}", words::json(&json));
         } else {
             std::fs::write(path, json).with_context(|| format!("record {}", path.display()))?;
         }
@@ -210,7 +211,7 @@ fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
             "{} ({}): {}",
             peer.address,
             peer.node.map_or_else(|| "unknown".into(), |n| n.short()),
-            peer.fate
+            word(&peer.fate)
         );
     }
     Ok(match (record.end.as_str(), &record.outcome) {
@@ -219,12 +220,12 @@ fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
             eprintln!(
                 "{rows} rows, {}, {took:.0} ms: {}; delivered by {by}",
                 ByteSize(*length),
-                record.reason
+                message(&record.reason)
             );
             ExitCode::SUCCESS
         }
         ("job-failed", Some(Outcome::Failed { .. })) => {
-            eprintln!("eider: {}", record.reason);
+            eprintln!("eider: {}", message(&record.reason));
             ExitCode::from(1)
         }
         ("cancelled", _) => {
@@ -232,10 +233,10 @@ fn report(record: &JobRecord, explain: Option<&Path>) -> Result<ExitCode> {
             ExitCode::from(130)
         }
         (end, _) => {
-            eprintln!("eider: {end}: {}", record.reason);
+            eprintln!("eider: {end}: {}", message(&record.reason));
             for peer in &record.peers {
                 let node = peer.node.map(|n| format!(" ({})", n.short())).unwrap_or_default();
-                eprintln!("  {}{node}: {}", peer.address, peer.fate);
+                eprintln!("  {}{node}: {}", peer.address, word(&peer.fate));
             }
             ExitCode::from(if end == "input-failed" { 1 } else { 3 })
         }

@@ -10,7 +10,7 @@ use eider_protocol::{Outcome, Task};
 use eider_sandbox::{BrokerError, CellError};
 
 use crate::job::JobArgs;
-use crate::{query, setup};
+use crate::{query, setup, words};
 
 #[derive(clap::Args)]
 pub(crate) struct RunArgs {
@@ -58,13 +58,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Failed { kind, message } => {
-                eprintln!("eider: {kind}.\n{message}");
+                eprintln!("eider: {kind}.\n{}", words::message(message));
                 Ok(ExitCode::from(1))
             }
         },
         Err(RunError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(RunError::Cell(CellError::Broker(e @ BrokerError::InputChanged(..)))) => {
-            eprintln!("eider: {e}");
+            eprintln!("eider: {}", words::message(e));
             Ok(ExitCode::from(1))
         }
         Err(e) => Err(e.into()),
