@@ -173,9 +173,10 @@ impl FakeWorker {
 ///
 /// # Errors
 /// What was not so.
-pub fn answers(head: &Head, play: Play) -> Result<()> {
+pub fn answers(file: &str, play: Play) -> Result<()> {
+    let head = Head::parse(file, true).map_err(anyhow::Error::msg)?;
     let (here, _alone) = Town::enter()?;
-    Town::runtime().block_on(among(here, head, play))
+    Town::runtime().block_on(among(here, &head, play))
 }
 
 async fn among(here: &'static Town, head: &Head, play: Play) -> Result<()> {
