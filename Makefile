@@ -2,6 +2,7 @@
 # make test   all tests
 # make check  formatting, lints, docs, dependency policy
 # make bench  ratios against native DuckDB and plain QUIC, in one run (PARTS=engine for one part of it)
+# make neighbours plays all strangers against honest jobs for ten minutes, and says what these saw of it
 # make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
 # make vm     boots Debian's kernel in an emulated machine, for tests of control groups and of a TPM's driver
 # make engine builds the DuckDB engine from source and compares it with the committed one
@@ -14,7 +15,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench fuzz fuzz-smoke vm engine clean
+.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke vm engine clean
 
 all: build
 
@@ -33,6 +34,7 @@ test: build $(PYDEPS)/.done
 
 check: toolchain
 	$(CARGO) fmt --check
+	@python3 host/protocol/rules.py
 	$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
@@ -42,6 +44,11 @@ bench: build $(PYDEPS)/.done
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
 	@$(OUT)/release/eider-bench $(PARTS)
+
+neighbours: build
+	@$(OUT)/release/eider engine compile >/dev/null
+	@EIDER_NEIGHBOURS_SECONDS=$${SECONDS_EACH:-600} $(CARGO) test --release --locked --quiet -p eider-tests --test strangers -- \
+	  --exact honest_jobs_go_on_beside_all_strangers --nocapture
 
 # The native DuckDB that answers are compared with: the official wheel of the engine's version.
 $(PYDEPS)/.done: tests/requirements.txt

@@ -42,8 +42,8 @@ fn out(name: &str, text: &str) {
 /// Each behaviour as a module, and a test that plays it.
 fn strangers() {
     println!("cargo::rerun-if-changed=src/strangers/head.rs");
-    let mut text = String::new();
-    for kind in ["asks", "answers"] {
+    let (mut text, mut tables) = (String::new(), [String::new(), String::new()]);
+    for (kind, table) in ["asks", "answers"].into_iter().zip(&mut tables) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("strangers").join(kind);
         for file in files(&folder, "rs") {
             println!("cargo::rerun-if-changed={}", file.display());
@@ -62,6 +62,10 @@ fn strangers() {
             let _ =
                 writeln!(text, "#[path = {file:?}]\nmod {name}_;\n#[test]\nfn {name}() {{\n    {play}.unwrap();\n}}");
         }
+    }
+    for (name, table) in ["Asks", "Answers"].into_iter().zip(tables) {
+        let (constant, kind) = (name.to_uppercase(), format!("eider_tests::strangers::{name}"));
+        let _ = writeln!(text, "pub(crate) const {constant}: &[{kind}] = &[\n{table}];");
     }
     out("strangers.rs", &text);
 }

@@ -1,11 +1,16 @@
-//! A result far larger than the requester's memory, whose first deliverer lies.
+//! Results on their way to a user: one far larger than the requester's memory, whose first deliverer lies; a user who takes
+//! them slowly; several queries of one user at once.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Read;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use eider_tests::Behaviour::{Slow, WrongBytes};
+use eider_protocol::ResetCode;
+use eider_tests::Behaviour::{Honest, Slow, WrongBytes};
 use eider_tests::{Grid, eider, process};
+use serde_json::{Value, json};
 
 /// The requester may have this much; the result has ten times as much.
 const MEMORY_MAX: u64 = 200 << 20;
@@ -34,13 +39,76 @@ fn two_gigabytes_arrive_whole_in_bounded_memory_though_a_byte_was_flipped() {
     };
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
     assert!(status.success(), "{record}");
-    let fates: Vec<_> = record["peers"].as_array().unwrap().iter().map(|p| p["fate"].as_str().unwrap()).collect();
-    assert!(fates.contains(&"caught: its bytes do not match the committed root"), "{fates:?}");
-    assert!(fates.contains(&"delivered the result"), "{fates:?}");
+    let fates: Vec<_> = record["peers"].as_array().unwrap().iter().map(|p| &p["fate"]).collect();
+    let caught = json!({"is": "caught", "code": ResetCode::WrongBytes.to_string(), "why": null});
+    assert!(fates.contains(&&caught), "{fates:?}");
+    assert!(fates.contains(&&json!({"is": "settled", "verdict": "delivered"})), "{fates:?}");
     let root = record["outcome"]["completed"]["root"].as_str().unwrap();
     let mut hasher = blake3::Hasher::new();
     let length = std::io::copy(&mut std::fs::File::open(&out).unwrap(), &mut hasher).unwrap();
     assert_eq!(hasher.finalize().to_string(), root, "a wrong byte reached the file");
     assert!(length > 1_900_000_000, "{length}");
     assert!(peak > 0 && peak < MEMORY_MAX, "{peak} bytes");
+}
+
+/// `eider query` on a grid, as a user with this home.
+fn query(grid: &Grid, home: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(eider());
+    command.arg("query").args(args).env("EIDER_HOME", home);
+    for c in grid.candidates() {
+        command.arg("-w").arg(format!("{}#{}", c.address, c.node.unwrap()));
+    }
+    command
+}
+
+/// A pause of the reader that is longer than any time in which a peer must move.
+const PAUSE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_user_who_reads_nothing_for_a_while_gets_it_all_and_nobody_is_blamed() {
+    let grid = Grid::start(&[Honest, Honest, Honest], &[]).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let record = home.path().join("record.json");
+    let explain = format!("--explain={}", record.display());
+    // 100 MB, of which a pipe takes 64 KiB and the requester's memory 8 MiB.
+    let sql = "SELECT i, md5(i::VARCHAR) AS m FROM range(2500000) t(i)";
+    let mut child =
+        query(&grid, home.path(), &["--format", "csv", &explain, sql]).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(PAUSE);
+    let mut rows = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut rows).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(rows.lines().count(), 2_500_001);
+    let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    let peers = record["peers"].as_array().unwrap();
+    assert!(peers.iter().all(|p| p["at_fault"] == false), "{peers:?}");
+    // Its workers were free long before its user was.
+    assert!(record["timeline"].as_array().unwrap().last().unwrap()["ms"].as_f64().unwrap() < PAUSE.as_millis() as f64);
+}
+
+#[test]
+fn two_queries_of_one_user_at_once_do_not_touch_each_other() {
+    let grid =
+        Grid::start(&[Honest, Honest, Honest], &["--jobs", "4", "--per-requester", "4", "--memory", "9GiB"]).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    assert!(query(&grid, home.path(), &["SELECT 0"]).output().unwrap().status.success());
+    for round in 0..100 {
+        let start = |sql: &str| {
+            query(&grid, home.path(), &["--memory", "512MiB", sql])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+        };
+        // One that is over while the other still runs or delivers.
+        let long = start("SELECT count(*), max(i) FROM range(3000000) t(i)").unwrap();
+        let short = start("SELECT 42 AS answer").unwrap();
+        let (short, long) = (short.wait_with_output().unwrap(), long.wait_with_output().unwrap());
+        let said = |o: &std::process::Output| String::from_utf8_lossy(&o.stderr).into_owned();
+        assert!(short.status.success(), "round {round}: {}", said(&short));
+        assert!(long.status.success(), "round {round}: {}", said(&long));
+        assert_eq!(
+            (&short.stdout[..], &long.stdout[..]),
+            (&b"answer\n42\n"[..], &b"count_star(),max(i)\n3000000,2999999\n"[..])
+        );
+    }
 }

@@ -17,6 +17,8 @@ pub struct Plan {
     pub bid_grace_ms: u64,
     /// A candidate that has neither connected nor bid by then is given up.
     pub bid_timeout_ms: u64,
+    /// Candidates that are busy are asked again until this long after the start, while too few are not.
+    pub busy_ms: u64,
     /// A worker that shows no sign of life for this long is replaced.
     pub stall_ms: u64,
     /// Workers that show signs of life are believed for this long while nobody has committed.
@@ -73,6 +75,7 @@ impl Plan {
             bid_grace_ms: 1_000,
             bid_timeout_ms: 5_000,
             stall_ms: 5_000,
+            busy_ms: 30_000,
             hedge_ms: deadline_ms / 8,
             deadline_ms,
         }

@@ -83,18 +83,39 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`].
     pub fn bind(address: SocketAddr, identity: &Identity) -> Result<Self, EndpointError> {
+        Self::bind_tuned(address, identity, |_| {})
+    }
+
+    /// The same with other settings of QUIC, for peers that misbehave in tests.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    #[doc(hidden)]
+    pub fn bind_tuned(
+        address: SocketAddr,
+        identity: &Identity,
+        tune: impl Fn(&mut quinn::TransportConfig),
+    ) -> Result<Self, EndpointError> {
+        let transport = |role: Role| {
+            let mut transport = transport(role.windows());
+            // Nobody else has it yet.
+            if let Some(transport) = Arc::get_mut(&mut transport) {
+                tune(transport);
+            }
+            transport
+        };
         let tls_error = |e: &dyn std::fmt::Display| EndpointError::Tls(e.to_string());
         let server = tls::server(identity).map_err(|e| tls_error(&e))?;
         let server = QuicServerConfig::try_from(server).map_err(|e| tls_error(&e))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
-        server.transport_config(transport(Role::Accepted.windows()));
+        server.transport_config(transport(Role::Accepted));
         server.max_incoming(WAITING_MAX);
         server.incoming_buffer_size(WAITING_BYTES);
         server.incoming_buffer_size_total(WAITING_BYTES_ALL);
         let client = tls::client(identity).map_err(|e| tls_error(&e))?;
         let client = QuicClientConfig::try_from(client).map_err(|e| tls_error(&e))?;
         let mut client = quinn::ClientConfig::new(Arc::new(client));
-        client.transport_config(transport(Role::Dialled.windows()));
+        client.transport_config(transport(Role::Dialled));
         let mut inner = quinn::Endpoint::server(server, address).map_err(|e| EndpointError::Bind(address, e))?;
         inner.set_default_client_config(client);
         Ok(Self { inner, places: Arc::new(Semaphore::new(WIDE_MAX)) })

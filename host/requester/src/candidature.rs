@@ -27,6 +27,12 @@ pub(crate) struct HeldBid {
     pub(crate) shown: Option<Hash>,
 }
 
+/// The other end of a candidate's orders: its task's.
+pub(crate) struct Orders {
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) reset: oneshot::Receiver<ResetCode>,
+}
+
 /// A candidate: whom it turned out to be, what it said, what it was given.
 pub(crate) struct Candidature {
     pub(crate) candidate: Candidate,
@@ -55,10 +61,7 @@ pub(crate) struct Candidature {
 impl Candidature {
     /// A candidate, and the ends of its orders for its task. The queue of commands has no bound of its own: the core gives each peer
     /// one of each kind, and a Verify for each time that its delivery failed.
-    pub(crate) fn new(
-        candidate: Candidate,
-        weight: u64,
-    ) -> (Self, mpsc::UnboundedReceiver<Command>, oneshot::Receiver<ResetCode>) {
+    pub(crate) fn new(candidate: Candidate, weight: u64) -> (Self, Orders) {
         let (commands, commands_rx) = mpsc::unbounded_channel();
         let (reset, reset_rx) = oneshot::channel();
         let new = Self {
@@ -82,7 +85,16 @@ impl Candidature {
             gone: false,
             incompatible: None,
         };
-        (new, commands_rx, reset_rx)
+        (new, Orders { commands: commands_rx, reset: reset_rx })
+    }
+
+    /// The same candidate, to be asked anew: what it said of itself is forgotten.
+    pub(crate) fn renew(&mut self) -> Orders {
+        let (commands, commands_rx) = mpsc::unbounded_channel();
+        let (reset, reset_rx) = oneshot::channel();
+        (self.commands, self.reset) = (Some(commands), Some(reset));
+        (self.held, self.signed_bid, self.bid_hash) = (None, None, None);
+        Orders { commands: commands_rx, reset: reset_rx }
     }
 
     /// Never waits.

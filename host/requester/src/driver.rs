@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::candidature::{Candidature, Challenged, HeldBid};
+use crate::candidature::{Candidature, Challenged, HeldBid, Orders};
 use crate::evidence::{BidEvidence, Judged};
 use crate::links::LinkError;
 use crate::log::{JobEvent, JobLog, Notice};
@@ -103,8 +103,13 @@ impl Driver {
     }
 
     fn dial(&mut self, p: Peer, candidate: crate::Candidate) {
-        let (known, commands, reset) = Candidature::new(candidate.clone(), self.offered.weights[p]);
+        let (known, orders) = Candidature::new(candidate.clone(), self.offered.weights[p]);
         self.peers.push(known);
+        self.spawn(p, candidate, orders);
+    }
+
+    /// The task that talks to a candidate, from a connection on.
+    fn spawn(&mut self, p: Peer, candidate: crate::Candidate, orders: Orders) {
         let (shared, told, said) = (self.shared.clone(), self.told.0.clone(), self.said.0.clone());
         let (offer, output) = (self.offered.id, self.output.clone());
         self.tasks.spawn(async move {
@@ -112,7 +117,7 @@ impl Driver {
                 Ok(link) => {
                     let connection = link.connection();
                     let _ = told.send(Heard::Connected(p, connection.node(), connection.version()));
-                    PeerTask { peer: p, offer, link, said, output }.run(commands, reset).await;
+                    PeerTask { peer: p, offer, link, said, output }.run(orders).await;
                 }
                 Err(e) => {
                     let _ = told.send(Heard::Unreachable(p, e));
@@ -188,6 +193,9 @@ impl Driver {
     /// Notes what was heard, and turns it into the core's event.
     fn hear(&mut self, heard: Heard) -> Option<Event> {
         match heard {
+            Heard::Connected(p, node, _) if self.peers[p].node.is_some_and(|known| known != node) => {
+                Some(Event::Lost(p, LostWhy::Disconnected("another node is at its address now".into())))
+            }
             Heard::Connected(p, node, version) => {
                 (self.peers[p].node, self.peers[p].version) = (Some(node), version);
                 Some(Event::Connected(p, node))
@@ -196,7 +204,10 @@ impl Driver {
                 if let LinkError::Connect(ConnectError::Incompatible) = &e {
                     self.peers[p].incompatible = Some(e.to_string());
                 }
-                Some(Event::Unreachable(p, e.to_string()))
+                Some(match self.peers[p].node {
+                    None => Event::Unreachable(p, e.to_string()),
+                    Some(_) => Event::Lost(p, LostWhy::Disconnected(e.to_string())),
+                })
             }
             Heard::Judged(p, bid, judged) => self.judged(p, bid, judged),
             Heard::InputFailed(why) => Some(Event::InputFailed(why)),
@@ -354,6 +365,11 @@ impl Driver {
         match action {
             Action::Offer(p) => {
                 self.log.append(JobEvent::Offered(p));
+                if self.peers[p].bid_hash.is_some() {
+                    // It was busy, and its stream is over.
+                    let orders = self.peers[p].renew();
+                    self.spawn(p, self.peers[p].candidate.clone(), orders);
+                }
                 let message = Box::new(self.sign(p, self.offered.offer.clone()));
                 self.peers[p].command(Command::Offer(message));
             }

@@ -14,8 +14,9 @@ use eider_protocol::{
     Verify, Version,
 };
 use eider_runner::SpoolWriter;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use crate::candidature::Orders;
 use crate::links::Link;
 
 /// A worker takes a message, or opens a stream for one, in this time, or it is given up.
@@ -79,7 +80,8 @@ impl PeerTask {
     }
 
     /// Talks until the job drops its commands, or wants the stream reset.
-    pub(crate) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>, reset: oneshot::Receiver<ResetCode>) {
+    pub(crate) async fn run(self, orders: Orders) {
+        let Orders { mut commands, reset } = orders;
         let mut stream = None;
         let reset = async {
             match reset.await {
@@ -163,7 +165,12 @@ impl PeerTask {
             allowed = LATER;
             match said {
                 Ok(Some(said)) => {
-                    let last = matches!(said, Said::Receipt(_));
+                    // A worker that declines ends the stream, and that is no loss.
+                    let last = match &said {
+                        Said::Receipt(_) => true,
+                        Said::Bid(bid) => bid.message().answer.is_err(),
+                        _ => false,
+                    };
                     self.say(said).await;
                     if last {
                         return;

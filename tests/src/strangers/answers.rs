@@ -203,3 +203,26 @@ async fn among(here: &'static Town, head: &Head, play: Play) -> Result<()> {
     }
     here.neighbour().await.context("after the strangers had gone")
 }
+
+/// The same where the honest workers have others to serve too, and may be busy: whatever becomes of the job, no byte of it is
+/// wrong, unless strangers alone made a quorum of it, and no honest worker is blamed.
+pub(super) async fn beside_strangers(here: &'static Town, file: &str, play: Play) -> Result<()> {
+    let head = Head::parse(file, true).map_err(anyhow::Error::msg)?;
+    let (_, truth) = here.truth(&head.sql).await?;
+    let strangers: Vec<_> =
+        (0..head.strangers).map(|_| FakeWorker::listen(here, &head.sql, play)).collect::<Result<_>>()?;
+    let honest = here.grid.candidates();
+    let mut candidates = honest.clone();
+    candidates.extend(strangers.iter().map(|s| s.candidate.clone()));
+    let sink = eider_node::MemorySink::default();
+    let job = Job::new(&head.sql).of(head.plan.0, head.plan.1);
+    let record = here.grid.run_into(&job, candidates, Box::new(sink.clone())).await?;
+    let is_honest = |node: &NodeId| honest.iter().any(|c| c.node == Some(*node));
+    if record.end.word() == "verified" && record.agreed.iter().any(is_honest) {
+        ensure!(sink.take() == **truth, "the result is another");
+    }
+    for peer in record.peers.iter().filter(|p| p.node.as_ref().is_some_and(is_honest)) {
+        ensure!(!peer.at_fault || strangers.len() >= head.plan.1, "an honest worker was blamed: {}", peer.fate);
+    }
+    Ok(())
+}

@@ -7,11 +7,13 @@
 mod answers;
 mod asks;
 mod head;
+mod neighbour;
 mod town;
 
 pub use answers::{Call, FakeWorker, Play, answers};
 pub use asks::{Stranger, asks};
 pub use head::Head;
+pub use neighbour::{Answers, Asks, neighbours};
 pub use town::{Footprint, Town};
 
 pub use std::time::Duration;

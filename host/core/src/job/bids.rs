@@ -6,6 +6,11 @@ use super::Job;
 use super::state::{Action, Closed, End, Peer, PeerState, Phase};
 use crate::draw::seat;
 
+/// A busy candidate is asked again after this time at first, and after twice as long each time.
+const BUSY_FIRST_MS: u64 = 100;
+/// The longest such time.
+const BUSY_MOST_MS: u64 = 2_000;
+
 impl Job {
     pub(super) fn connected(&mut self, p: Peer, node: NodeId) {
         if self.peers[p] != PeerState::ExpectConnection {
@@ -25,12 +30,39 @@ impl Job {
             return self.unexpected(p);
         }
         match answer {
+            Err(decline) if decline.reason == DeclineReason::Busy => self.busy(now, p, decline),
             Err(decline) => self.close(p, Closed::Declined(decline)),
             Ok(bid) if bid.price > self.plan.max_price => self.not_chosen(p, Closed::TooExpensive(bid.price)),
             Ok(bid) if now.saturating_add(bid.eta_ms) >= self.deadline() => {
                 self.not_chosen(p, Closed::TooLate(bid.eta_ms));
             }
             Ok(bid) => self.peers[p] = PeerState::Held(bid),
+        }
+    }
+
+    /// A busy candidate is asked again, after longer and longer times, for as long as the plan waits for such.
+    fn busy(&mut self, now: u64, p: Peer, decline: Decline) {
+        let times = self.busy_times[p];
+        self.busy_times[p] = times.saturating_add(1);
+        let until = now.saturating_add((BUSY_FIRST_MS << times.min(16)).min(BUSY_MOST_MS));
+        let ends = self.started.saturating_add(self.plan.busy_ms).min(self.deadline());
+        self.peers[p] = if until >= ends {
+            PeerState::Closed(Closed::Declined(decline))
+        } else {
+            PeerState::Busy { until, decline }
+        };
+    }
+
+    /// A busy candidate's time has come: it gets the Offer again, where a seat may be open for it.
+    pub(super) fn ask_again(&mut self, now: u64, p: Peer) {
+        self.peers[p] = PeerState::ExpectBid;
+        self.offered = now;
+        self.actions.push_back(Action::Offer(p));
+    }
+
+    pub(super) fn give_up_busy(&mut self, p: Peer) {
+        if let PeerState::Busy { decline, .. } = &self.peers[p] {
+            self.peers[p] = PeerState::Closed(Closed::Declined(decline.clone()));
         }
     }
 
@@ -92,7 +124,13 @@ impl Job {
 
     /// Candidates that may still bid.
     pub(super) fn pending(&self) -> usize {
-        self.count(|s| matches!(s, PeerState::ExpectConnection | PeerState::ExpectBid))
+        // Nobody waits for a busy candidate while enough others would run the job.
+        let busy_count = self.phase != Phase::ExpectBids || self.held() < self.plan.quorum;
+        self.count(|s| match s {
+            PeerState::ExpectConnection | PeerState::ExpectBid => true,
+            PeerState::Busy { .. } => busy_count,
+            _ => false,
+        })
     }
 
     fn too_few(&self) -> End {

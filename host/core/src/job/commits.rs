@@ -68,7 +68,10 @@ impl Job {
         }
         for p in 0..self.peers.len() {
             match self.peers[p] {
-                PeerState::ExpectConnection | PeerState::ExpectBid | PeerState::ExpectCommit { .. } => {
+                PeerState::ExpectConnection
+                | PeerState::ExpectBid
+                | PeerState::Busy { .. }
+                | PeerState::ExpectCommit { .. } => {
                     self.reset(p, ResetCode::QuorumReached);
                 }
                 PeerState::Committed { digest: d, .. } if d != digest => self.reset(p, ResetCode::Dissent),

@@ -31,7 +31,11 @@ pub struct Job {
     phase: Phase,
     peers: Vec<PeerState>,
     nodes: Vec<Option<NodeId>>,
+    /// How often each has said that it is busy.
+    busy_times: Vec<u32>,
     votes: Votes,
+    /// When the last Offer went out, ms: a Bid is waited for from then on.
+    offered: u64,
     /// Dispatches so far.
     dispatched: u32,
     /// What patience is multiplied with: doubles with every replacement of a late worker.
@@ -59,8 +63,10 @@ impl Job {
             phase: Phase::ExpectBids,
             peers: vec![PeerState::ExpectConnection; weights.len()],
             nodes: vec![None; weights.len()],
+            busy_times: vec![0; weights.len()],
             weights,
             votes: Votes::default(),
+            offered: now,
             dispatched: 0,
             patience: 1,
             opened: None,
@@ -105,11 +111,15 @@ impl Job {
         }
         let patience = self.patience_ms();
         for state in &self.peers {
-            if let PeerState::ExpectCommit { since, seen, late } = state {
-                next = next.min(seen.saturating_add(self.plan.stall_ms));
-                if !late {
-                    next = next.min(since.saturating_add(patience));
+            match state {
+                PeerState::ExpectCommit { since, seen, late } => {
+                    next = next.min(seen.saturating_add(self.plan.stall_ms));
+                    if !late {
+                        next = next.min(since.saturating_add(patience));
+                    }
                 }
+                PeerState::Busy { until, .. } => next = next.min(*until),
+                _ => {}
             }
         }
         Some(next)
@@ -153,7 +163,7 @@ impl Job {
     }
 
     fn bids_end(&self) -> u64 {
-        self.started.saturating_add(self.plan.bid_timeout_ms)
+        self.offered.max(self.started).saturating_add(self.plan.bid_timeout_ms)
     }
 
     fn time_out(&mut self, now: u64) {
@@ -163,6 +173,7 @@ impl Job {
         let bids_over = now >= self.bids_end();
         for p in 0..self.peers.len() {
             match self.peers[p] {
+                PeerState::Busy { until, .. } if now >= until => self.ask_again(now, p),
                 PeerState::ExpectConnection if bids_over => {
                     self.close(p, Closed::Unreachable(format!("no connection within {} ms", self.plan.bid_timeout_ms)));
                 }
@@ -194,6 +205,7 @@ impl Job {
         for p in 0..self.peers.len() {
             match self.peers[p] {
                 PeerState::Closed(_) => {}
+                PeerState::Busy { .. } => self.give_up_busy(p),
                 PeerState::Held(_) => self.reset(p, ResetCode::NotChosen),
                 PeerState::Committed { gone: true, .. } => {
                     self.close(p, Closed::Lost(LostWhy::Disconnected("it left after its commit".into())));
@@ -210,8 +222,13 @@ impl Job {
 
     /// Resets a peer's stream, if it has one, and closes it for this reason.
     fn reset_as(&mut self, p: Peer, code: ResetCode, why: Closed) {
-        let streamless = PeerState::ExpectConnection == self.peers[p]
-            || matches!(self.peers[p], PeerState::Committed { gone: true, .. } | PeerState::Closed(_));
+        let streamless = matches!(
+            self.peers[p],
+            PeerState::ExpectConnection
+                | PeerState::Busy { .. }
+                | PeerState::Committed { gone: true, .. }
+                | PeerState::Closed(_)
+        );
         if !streamless {
             self.actions.push_back(Action::Reset(p, code));
         }

@@ -62,7 +62,7 @@ pub enum LostWhy {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Send the Offer.
+    /// Send the Offer: to a peer that was busy, on a new stream.
     Offer(Peer),
     /// Send the Dispatch.
     Dispatch {
@@ -142,6 +142,13 @@ pub enum PeerState {
     ExpectConnection,
     /// Has the Offer.
     ExpectBid,
+    /// Has no room now, and is asked again.
+    Busy {
+        /// When, ms.
+        until: u64,
+        /// In its words.
+        decline: Decline,
+    },
     /// Would run the job.
     Held(Accept),
     /// Runs the job.

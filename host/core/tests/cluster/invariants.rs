@@ -101,7 +101,7 @@ impl Cluster {
         let since = self.quorum_at.unwrap_or(u64::MAX);
         for (p, state) in self.job.peers().iter().enumerate() {
             let waits = match state {
-                PeerState::ExpectConnection | PeerState::ExpectBid => true,
+                PeerState::ExpectConnection | PeerState::ExpectBid | PeerState::Busy { .. } => true,
                 PeerState::ExpectCommit { .. } => self.dispatched[&p] < since,
                 _ => false,
             };

@@ -1,5 +1,7 @@
 //! Who gets a seat.
 
+use eider_protocol::{Decline, DeclineReason};
+
 use crate::*;
 
 #[test]
@@ -76,4 +78,49 @@ fn impossible_plans_are_refused() {
     }
     assert_eq!(Plan::new(5, 3, 80_000).executions, 8);
     assert_eq!(Plan::new(5, 3, 80_000).hedge_ms, 10_000);
+}
+
+fn busy() -> Result<Accept, Decline> {
+    Err(Decline { reason: DeclineReason::Busy, detail: "two jobs run".into() })
+}
+
+#[test]
+fn busy_candidates_are_asked_again_while_too_few_are_free() {
+    let plan = Plan::default();
+    let mut play = Play::new(plan, 3);
+    play.on(Event::Bid(0, Ok(accept(0, 1))));
+    assert_eq!(play.on(Event::Bid(1, busy())), []);
+    assert_eq!(play.on(Event::Bid(2, busy())), []);
+    assert!(play.dispatched.is_empty() && !play.job.is_ended());
+    play.until(100);
+    assert_eq!(*play.state(1), PeerState::ExpectBid, "it was not asked again");
+    play.on(Event::Bid(1, Ok(accept(0, 1))));
+    play.until(plan.bid_grace_ms);
+    assert_eq!(play.dispatched.len(), 2);
+}
+
+#[test]
+fn nobody_waits_for_a_busy_candidate_beside_a_quorum_nor_for_ever() {
+    let mut play = Play::new(Plan::default(), 3);
+    play.on(Event::Bid(0, busy()));
+    play.on(Event::Bid(1, Ok(accept(0, 1))));
+    play.on(Event::Bid(2, Ok(accept(0, 1))));
+    assert_eq!(play.dispatched.len(), 2, "two of three are free, and that is the quorum");
+
+    let plan = Plan::default();
+    let mut play = Play::new(plan, 2);
+    let mut asked = 0;
+    play.on(Event::Bid(0, busy()));
+    play.on(Event::Bid(1, busy()));
+    while !play.job.is_ended() {
+        play.until(play.job.next_timeout().unwrap());
+        for p in 0..2 {
+            if *play.state(p) == PeerState::ExpectBid {
+                asked += 1;
+                play.on(Event::Bid(p, busy()));
+            }
+        }
+    }
+    assert!(asked > 10 && asked < 60, "{asked}");
+    assert!(matches!(play.state(0), PeerState::Closed(Closed::Declined(_))), "{:?}", play.state(0));
 }
