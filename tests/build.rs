@@ -59,6 +59,13 @@ fn strangers() {
                     "eider_tests::strangers::answers(include_str!({file:?}), |call| Box::pin({name}_::play(call)))"
                 ),
             };
+            let _ = match kind {
+                "asks" => writeln!(table, "    ({name:?}, |town| Box::pin({name}_::play(town))),"),
+                _ => writeln!(
+                    table,
+                    "    ({name:?}, |town| Box::pin(eider_tests::strangers::crowd(town, include_str!({file:?}), |call| Box::pin({name}_::play(call))))),"
+                ),
+            };
             let _ =
                 writeln!(text, "#[path = {file:?}]\nmod {name}_;\n#[test]\nfn {name}() {{\n    {play}.unwrap();\n}}");
         }

@@ -91,7 +91,8 @@ async fn a_thousand_kills_leave_nothing_behind() {
     assert!(killed.load(Ordering::Relaxed) >= KILLS);
     println!("{} jobs got through between kills", verified.load(Ordering::Relaxed));
     // No lease is left: a job that takes all that is donated fits everywhere. No cell either, nor a descriptor.
-    let whole = Job { memory: MEMORY - (64 << 20), ..everywhere };
+    // Beside it, a cell of its own and those that wait.
+    let whole = Job { memory: MEMORY - (64 << 20) - CELLS as u64 * (24 << 20), ..everywhere };
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
         let ran = grid.run(&whole).await.unwrap();

@@ -10,7 +10,7 @@ mod head;
 mod neighbour;
 mod town;
 
-pub use answers::{Call, FakeWorker, Play, answers};
+pub use answers::{Call, Caller, Guest, PATIENT, Play, Raw, RawStream, Role, answers, body_of, crowd};
 pub use asks::{Stranger, asks};
 pub use head::Head;
 pub use neighbour::{Answers, Asks, neighbours};

@@ -1,19 +1,20 @@
 //! Commits rightly and first, and then delivers a byte a second.
 //! loses: the five seconds after which another of the quorum is asked
 //! sql: SELECT i, md5(i::VARCHAR) FROM range(100000) t(i)
-//! fates: agreed | reset: | lost:
+//! fates: agreed
 
 use eider_tests::strangers::*;
 
-pub(crate) async fn play(mut call: Call) -> Result<()> {
-    let (outcome, bytes) = call.truth().await?;
-    call.bid().await?;
-    call.task().await?;
-    call.commit(outcome).await?;
-    let (mut stream, ..) = call.verified().await?;
-    for byte in bytes.iter() {
-        stream.sender.bytes(vec![*byte].into()).await?;
+/// [P-RESET-3]
+pub(crate) async fn play(caller: Caller) -> Result<()> {
+    let mut call = caller.call().await?;
+    let (mut stream, ..) = call.first_of_all().await?;
+    for byte in call.truth().1.iter() {
+        if stream.sender.bytes(vec![*byte].into()).await.is_err() {
+            break;
+        }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    call.until_reset().await;
     Ok(())
 }

@@ -4,11 +4,11 @@
 
 use eider_tests::strangers::*;
 
-pub(crate) async fn play(mut call: Call) -> Result<()> {
+pub(crate) async fn play(caller: Caller) -> Result<()> {
+    let mut call = caller.call().await?;
     call.bid().await?;
     call.task().await?;
-    let lie = call.lie().await?;
-    call.commit(lie).await?;
+    call.commit(call.lie()).await?;
     call.until_reset().await;
     Ok(())
 }

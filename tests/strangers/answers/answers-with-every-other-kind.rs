@@ -1,0 +1,20 @@
+//! Answers the Offer with each kind of frame that is no Bid.
+//! loses: five bytes of a frame each
+//! strangers: 9
+//! fates: caught: message out of order
+
+use eider_tests::strangers::*;
+
+/// [P-FRAME-4]
+pub(crate) async fn play(caller: Caller) -> Result<()> {
+    let mut call = caller.call().await?;
+    let others: Vec<Kind> = Kind::ALL.iter().copied().filter(|k| *k != Kind::Bid).collect();
+    ensure!(others.len() == 9, "{} kinds, and nine strangers", others.len());
+    call.stream.sender.frame(others[call.number % 9], &[0; 64]).await?;
+    ensure!(
+        Stranger::reset_of(&mut call.stream).await? == ResetCode::Unexpected,
+        "{} was read",
+        others[call.number % 9]
+    );
+    Ok(())
+}

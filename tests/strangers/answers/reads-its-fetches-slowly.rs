@@ -1,0 +1,28 @@
+//! Asks for an input on sixteen streams, and reads them a packet a second.
+//! loses: sixteen times a piece of the file in memory, for twenty seconds
+//! input: 4000000
+//! sql: SELECT count(*), min(word) FROM t
+//! fates: reset: quorum was reached
+
+use eider_tests::strangers::*;
+
+/// [P-RESET-3]: it is cut off, and not to blame.
+pub(crate) async fn play(caller: Caller) -> Result<()> {
+    let mut call = caller.call().await?;
+    call.bid().await?;
+    call.task().await?;
+    let mut streams = vec![];
+    for n in 0..16 {
+        streams.push(call.fetch(0, n * 16 * CHUNK_GROUP_BYTES, (n + 1) * 16 * CHUNK_GROUP_BYTES).await?);
+    }
+    let ended = loop {
+        match streams[15].receiver.bytes().await {
+            Ok(Some(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Ok(None) => bail!("all of it came"),
+            Err(StreamError::Reset(code)) => break code,
+            Err(e) => return Err(e.into()),
+        }
+    };
+    ensure!(ended == ResetCode::Stalled, "reset as {ended}");
+    Ok(())
+}
