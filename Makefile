@@ -27,7 +27,7 @@ demo: build
 	@$(OUT)/release/eider-demo
 
 test: build $(PYDEPS)/.done
-	@echo "tests: about 7 minutes on two cores, and two more the first time, when the engine is compiled for this machine"
+	@echo "tests: about 12 minutes on two cores, and two more the first time, when the engine is compiled for this machine"
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
 	$(CARGO) test --release --locked --workspace --all-targets

@@ -130,7 +130,7 @@ impl Connection {
             .handshake_data()
             .and_then(|any| any.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
             .and_then(|data| Version::of_alpn(&data.protocol?))
-            .ok_or_else(|| ConnectError::Incompatible)?;
+            .ok_or(ConnectError::Incompatible)?;
         let shared = Arc::new(Shared { narrow: role.windows(), places, state: Mutex::default() });
         Ok(Self { inner, node: key.node_id(), version, shared })
     }

@@ -195,6 +195,22 @@ impl Receiver {
         }
     }
 
+    /// Waits for the header of the next frame, which must be; nothing of its payload is read. May be dropped and called again.
+    ///
+    /// # Errors
+    /// As [`Receiver::expect_of`].
+    pub async fn header_of(&mut self, allowed: &[Kind]) -> Result<FrameHeader, StreamError> {
+        loop {
+            if let Some(header) = self.header(allowed)? {
+                return Ok(header);
+            }
+            let wanted = HEADER_BYTES - self.partial.header_bytes;
+            let bytes = self.at_most(wanted).await?.ok_or(StreamError::Ended)?;
+            self.partial.header[self.partial.header_bytes..][..bytes.len()].copy_from_slice(&bytes);
+            self.partial.header_bytes += bytes.len();
+        }
+    }
+
     fn header(&self, allowed: &[Kind]) -> Result<Option<FrameHeader>, StreamError> {
         if self.partial.header_bytes < HEADER_BYTES {
             return Ok(None);

@@ -48,6 +48,9 @@ enum Heard {
     InputFailed(String),
 }
 
+/// Both ends of a queue of ours.
+type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
+
 /// One job under way.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
@@ -58,9 +61,9 @@ pub(crate) struct Driver {
     peers: Vec<Candidature>,
     output: Output,
     pump: JoinHandle<Result<Box<dyn Sink>, std::io::Error>>,
-    said: (mpsc::Sender<(Peer, Said)>, mpsc::Receiver<(Peer, Said)>),
+    said: Channel<(Peer, Said)>,
     told: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
-    inputs_failed: (mpsc::Sender<String>, mpsc::Receiver<String>),
+    inputs_failed: Channel<String>,
     tasks: JoinSet<()>,
     bid_bytes: usize,
     end: Option<End>,

@@ -135,7 +135,7 @@ const WAITING_PER_REQUESTER: usize = 2;
 /// What a device is asked.
 enum Ask {
     Envelope {
-        identity: Identity,
+        identity: Box<Identity>,
         sealing: [u8; 32],
         offer: Box<Offer>,
         id: OfferId,
@@ -217,7 +217,7 @@ impl Desk {
         let busy = || Decline { reason: DeclineReason::Busy, detail: "its device makes evidence for others".into() };
         let _place = self.place(offer.requester).ok_or_else(busy)?;
         let (answer, answered) = oneshot::channel();
-        let (identity, offer) = (identity.clone(), Box::new(offer.clone()));
+        let (identity, offer) = (Box::new(identity.clone()), Box::new(offer.clone()));
         let ask = Ask::Envelope { identity, sealing, offer, id, demand, answer };
         self.asks.try_send(ask).map_err(|_| busy())?;
         let made = answered.await.unwrap_or_else(|e| Err(e.to_string()));

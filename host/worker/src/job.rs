@@ -25,6 +25,10 @@ use crate::worker::{Counted, Shared, unix_now};
 
 /// A requester takes a message in this time, or its job is given up.
 const WRITE: Duration = Duration::from_secs(10);
+/// A frame that has begun is there after this time.
+const PAYLOAD: Duration = Duration::from_secs(20);
+/// Bytes of a Dispatch that each held Bid may have, whatever others have.
+const SMALL: usize = 64 << 10;
 /// How often a running job says that it lives.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How long a Settle is waited for where there is no result to keep.
@@ -178,13 +182,23 @@ impl<'a> JobTask<'a> {
         self.send(Response { offer: id, secret }).await
     }
 
-    /// The next frame, until a time of ours.
+    /// The next frame: its first byte until a time of ours, the rest of it soon after.
     async fn next_frame(&mut self, until: Instant, allowed: &[Kind]) -> Result<Incoming, ResetCode> {
-        let frame = tokio::select! {
-            frame = tokio::time::timeout_at(until.into(), self.receiver.expect_of(allowed)) => frame,
+        let header = tokio::select! {
+            header = tokio::time::timeout_at(until.into(), self.receiver.header_of(allowed)) => header,
             () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
         };
-        frame.map_err(|_| ResetCode::Expired)?.map_err(|e| code_of(&e))
+        let header = header.map_err(|_| ResetCode::Expired)?.map_err(|e| code_of(&e))?;
+        // Most tasks are small; the few places for large ones are not waited for.
+        let _place = match header.length > SMALL {
+            true => Some(self.shared.large.try_acquire().map_err(|_| ResetCode::OverCapacity)?),
+            false => None,
+        };
+        let frame = tokio::select! {
+            frame = tokio::time::timeout(PAYLOAD, self.receiver.expect_of(allowed)) => frame,
+            () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
+        };
+        frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))
     }
 
     /// Waits for the Dispatch for as long as the Offer is good, with at most one Challenge before it, and opens what is sealed

@@ -13,7 +13,7 @@ use eider_net::{Endpoint, EndpointError, Gate, GateLimits};
 use eider_protocol::{Hash, Identity, NodeId, OfferId, ResetCode, SealingKey};
 use eider_runner::{Disk, Runner};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,8 @@ use crate::accept;
 use crate::deliver::Results;
 use crate::evidence::{Attester, Desk};
 
+/// Large Dispatches that are read at a time: 4 MiB each.
+const LARGE: usize = 16;
 /// How often what was fetched is made to last, and results whose time is up are given back.
 const TIDY_EVERY: Duration = Duration::from_secs(2);
 /// How long a worker that goes down waits for its tasks, and then for its peers to be told.
@@ -128,6 +130,8 @@ pub(crate) struct Shared {
     pub(crate) desk: Option<Desk>,
     pub(crate) cache: InputCache,
     pub(crate) results: Results,
+    /// Places for large Dispatches while they are read.
+    pub(crate) large: Semaphore,
     pub(crate) closed: watch::Receiver<Option<String>>,
     pub(crate) running: Arc<AtomicUsize>,
     pub(crate) shutdown: CancellationToken,
@@ -173,6 +177,7 @@ impl Worker {
             desk: setup.attester.map(Desk::open),
             cache,
             results: Results::default(),
+            large: Semaphore::new(LARGE),
             shutdown: CancellationToken::new(),
         });
         let tasks = TaskTracker::new();
