@@ -163,7 +163,7 @@ fn show(job: &str, json: bool) -> Result<ExitCode> {
         println!("{}", words::json(&serde_json::to_string_pretty(&record)?));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} {} data, {}: {}", record.job, record.class, word(&record.end), message(&record.reason));
+    println!("{} {} data, {}: {}", record.job, record.class, word(record.end), message(&record.reason));
     match record.policy {
         Some(policy) => println!("policy {policy}"),
         None => println!("no policy"),

@@ -21,8 +21,11 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_MAX: usize = 256;
 /// How often they are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Handshakes under way at a time: each costs a signature and a round trip, and a thousand at once would make each other late.
-const DIALS_MAX: usize = 64;
+/// Handshakes under way at a time. Those that nobody answers hold a place until they are given up, so there are many.
+const DIALS_MAX: usize = 1024;
+/// A worker that could not be reached is not dialled again before this time has passed: jobs that wait for the same attempt, and
+/// those that come a moment later, have its answer.
+const FAILED_FOR: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 
@@ -47,9 +50,18 @@ enum Key {
 /// Where one worker's connection is kept.
 struct Slot {
     /// Locked while it is being made: only those wait who want the same worker, and no longer than an attempt may take.
-    connection: tokio::sync::Mutex<Option<Connection>>,
+    connection: tokio::sync::Mutex<Attempt>,
     users: AtomicUsize,
     unused_since: Mutex<Instant>,
+}
+
+/// What the last attempt came to.
+#[derive(Default)]
+enum Attempt {
+    #[default]
+    None,
+    Stands(Connection),
+    Failed(Instant, LinkError),
 }
 
 /// A connection in use.
@@ -130,14 +142,20 @@ impl Links {
         };
         let used = Uncount(slot);
         let mut kept = used.0.connection.lock().await;
-        let standing = kept.as_ref().filter(|c| !c.is_closed()).cloned();
-        let connection = match standing {
-            Some(connection) => connection,
-            None => {
-                let made = self.dial(candidate).await?;
-                tokio::spawn(serve_inputs(self.grants.clone(), made.clone()));
-                kept.insert(made).clone()
-            }
+        let connection = match &*kept {
+            Attempt::Stands(connection) if !connection.is_closed() => connection.clone(),
+            Attempt::Failed(at, why) if at.elapsed() < FAILED_FOR => return Err(why.clone()),
+            _ => match self.dial(candidate).await {
+                Ok(made) => {
+                    tokio::spawn(serve_inputs(self.grants.clone(), made.clone()));
+                    *kept = Attempt::Stands(made.clone());
+                    made
+                }
+                Err(why) => {
+                    *kept = Attempt::Failed(Instant::now(), why.clone());
+                    return Err(why);
+                }
+            },
         };
         drop(kept);
         Ok(Link { connection, slot: used.keep() })
@@ -185,12 +203,17 @@ impl Links {
                 continue;
             }
             let Some(slot) = slots.remove(&key) else { continue };
-            if let Ok(connection) = slot.connection.try_lock()
-                && let Some(connection) = &*connection
+            if let Ok(attempt) = slot.connection.try_lock()
+                && let Attempt::Stands(connection) = &*attempt
             {
                 connection.close(ResetCode::JobEnded);
             }
         }
+    }
+
+    /// Workers that a connection is kept to, or an attempt is remembered of.
+    pub(crate) fn kept(&self) -> usize {
+        self.slots.lock().len()
     }
 
     /// Says good-bye on all connections.

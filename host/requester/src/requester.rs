@@ -128,6 +128,11 @@ impl Requester {
         Driver::new(self.shared.clone(), job, output, notices)?.run(cancel).await
     }
 
+    /// Workers that are known: a connection to each is kept, or the failure to make one remembered for a while.
+    pub fn known_workers(&self) -> usize {
+        self.shared.links.kept()
+    }
+
     /// Says good-bye on all connections.
     pub async fn close(&self) {
         self.shared.links.close().await;

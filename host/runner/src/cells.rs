@@ -101,6 +101,13 @@ impl Kept {
         Source { bytes: self.file.clone(), outboard: self.outboard.clone(), checked: false }
     }
 
+    /// A result that was made elsewhere, and takes no disk that is counted: for runners of tests.
+    #[doc(hidden)]
+    pub fn uncounted(file: File, outboard: Outboard) -> Self {
+        let taken = Taken { disk: Arc::new(Uncounted), bytes: 0 };
+        Self { file: Arc::new(file), outboard: Arc::new(outboard), taken }
+    }
+
     /// The same bytes, or what they were changed into, under another tree: for workers that lie in tests.
     #[doc(hidden)]
     #[must_use]

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use eider_core::Plan;
 use eider_net::{BlobError, ConnectError, Connection, Endpoint, IncomingConnection, Pace, Source, file_outboard};
 use quinn::rustls;
-use quinn::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use quinn::rustls::DigitallySignedStruct;
+use quinn::rustls::client::danger::HandshakeSignatureValid;
+use quinn::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
+use quinn::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -312,9 +315,14 @@ impl Call {
     /// The next stream that the requester opens on this connection: a Verify, and what to stream it from.
     ///
     /// # Errors
-    /// The connection.
-    pub async fn verified(&self) -> Result<(JobStream, Verify, Source)> {
-        let mut stream = self.connection.accept().await?;
+    /// The connection; the job is over and nobody has asked.
+    pub async fn verified(&mut self) -> Result<(JobStream, Verify, Source)> {
+        let over = async { while let Ok(Some(_)) = self.stream.receiver.frame_of(Kind::ALL).await {} };
+        let mut stream = tokio::select! {
+            biased;
+            stream = self.connection.accept() => stream?,
+            () = over => return Err(StreamError::Ended.into()),
+        };
         let frame = stream.receiver.expect_of(&[Kind::Verify]).await?;
         let verify = frame.open::<Verify>(Version::LATEST, self.connection.node())?.message().clone();
         Ok((stream, verify, self.source(self.truth().1.to_vec())?))
@@ -444,7 +452,7 @@ impl Plays {
     }
 }
 
-/// QUIC with a raw key, as the protocol wants it, and everything else as the head says. It does not ask who dials.
+/// QUIC with a raw key, as the protocol wants it, and everything else as the head says.
 fn raw_server(identity: &Identity, head: &Head) -> Result<quinn::ServerConfig> {
     let pkcs8 = [&PKCS8_PREFIX[..], &identity.seed()].concat();
     let spki = [&SPKI_PREFIX[..], identity.public().as_bytes()].concat();
@@ -453,7 +461,7 @@ fn raw_server(identity: &Identity, head: &Head) -> Result<quinn::ServerConfig> {
     let resolver = rustls::server::AlwaysResolvesServerRawPublicKeys::new(Arc::new(certified));
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(Anybody))
         .with_cert_resolver(Arc::new(resolver));
     tls.alpn_protocols = vec![head.alpn.as_bytes().to_vec()];
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls)?;
@@ -464,6 +472,46 @@ fn raw_server(identity: &Identity, head: &Head) -> Result<quinn::ServerConfig> {
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport));
     Ok(server)
+}
+
+/// Believes who dials, unseen.
+#[derive(Debug)]
+struct Anybody;
+
+impl ClientCertVerifier for Anybody {
+    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
+        &[]
+    }
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        vec![rustls::SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
 }
 
 /// A stranger that listens, and answers each call in its own way.
