@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eider_attest::Envelope;
 use eider_core::Refused;
-use eider_net::{Connection, Incoming, JobStream, Outbox, Receiver, StreamError};
+use eider_net::{Connection, Incoming, JobStream, Outbox, Receiver, Sender, StreamError};
 use eider_protocol::{
     Accept, Bid, Body, Challenge, Commit, Decline, DeclineReason, Dispatch, Hash, Kind, NodeId, Offer, OfferId,
     Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
@@ -37,14 +37,15 @@ const SETTLE: Duration = Duration::from_secs(600);
 /// Serves a stream that began with an Offer.
 pub(crate) async fn serve(shared: &Arc<Shared>, connection: &Connection, stream: JobStream, first: &Incoming) {
     let JobStream { receiver, sender } = stream;
-    let outbox = Outbox::new(sender, WRITE);
-    let mut task = JobTask { shared, connection, receiver, outbox };
+    let mut task = JobTask { shared, connection, receiver, sender: Some(sender) };
     match task.run(first).await {
         Ok(()) => task.farewell().await,
         Err(code) => {
             tracing::debug!(requester = %connection.node(), "job stream reset: {code}");
             task.receiver.stop(code);
-            task.outbox.reset(code);
+            if let Some(mut sender) = task.sender {
+                sender.reset(code);
+            }
         }
     }
 }
@@ -53,7 +54,8 @@ struct JobTask<'a> {
     shared: &'a Arc<Shared>,
     connection: &'a Connection,
     receiver: Receiver,
-    outbox: Outbox,
+    /// With the outbox while a job runs; gone if that ended the stream.
+    sender: Option<Sender>,
 }
 
 /// A Bid in favour that waits for its Dispatch.
@@ -102,17 +104,36 @@ impl<'a> JobTask<'a> {
         drop(held);
         let leased = self.admit(id, offer)?;
         let counted = Counted::new(&self.shared.running);
-        let (started, task_hash) = (Instant::now(), offer.task);
-        let product = {
-            let _wide = self.connection.widen();
-            self.execute(id, offer, task).await?
+        let started = Instant::now();
+        let outbox = Outbox::new(self.sender.take().ok_or(ResetCode::Cancelled)?, WRITE);
+        let wide = self.connection.widen();
+        let product = match self.execute(&outbox, id, offer, task).await {
+            Ok(product) => product,
+            Err(code) => {
+                outbox.reset(code);
+                return Err(code);
+            }
         };
+        drop(wide);
         tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
         // Slot and memory are free again, whatever the requester does now.
         drop(counted);
         let outcome = product.outcome.clone();
         self.keep(leased, product);
-        self.commit_and_settle(Commit { offer: id, task: offer.task, price, outcome }, task_hash).await
+        let commit = Commit { offer: id, task: offer.task, price, outcome };
+        let said = match outbox.into_sender().await {
+            Ok(sender) => {
+                self.sender = Some(sender);
+                self.send(commit.clone()).await
+            }
+            Err(e) => Err(code_of(&e)),
+        };
+        if let Err(code) = said {
+            // Nobody knows of the result.
+            self.shared.forget(&id);
+            return Err(code);
+        }
+        self.settle(&commit).await
     }
 
     /// Whether the job would be run: with a place for the Bid to wait in, and the evidence that the Offer asks for.
@@ -162,9 +183,10 @@ impl<'a> JobTask<'a> {
         self.shared.results.keep(leased.id, self.connection.node(), *root, *length, result);
     }
 
-    async fn send<T: Body>(&self, message: T) -> Result<(), ResetCode> {
+    async fn send<T: Body>(&mut self, message: T) -> Result<(), ResetCode> {
         let signed = Signed::sign(&self.shared.identity, self.connection.version(), message);
-        self.outbox.send(T::KIND, signed.to_payload()).await.map_err(|e| code_of(&e))
+        let sender = self.sender.as_mut().ok_or(ResetCode::Cancelled)?;
+        sender.send_within(&signed, WRITE).await.map_err(|e| code_of(&e))
     }
 
     /// Opens the credential of a Challenge and answers it.
@@ -228,8 +250,9 @@ impl<'a> JobTask<'a> {
         Ok(task)
     }
 
-    /// Runs the job while saying that it lives; ends it when the requester resets, time is up, or the node goes down.
-    async fn execute(&mut self, id: OfferId, offer: &Offer, task: Task) -> Result<Product, ResetCode> {
+    /// Runs the job while saying that it lives; ends it when the requester resets, time is up, or the node goes down. What is said
+    /// meanwhile is left in the outbox and never waited for: a requester that does not read stops no clock.
+    async fn execute(&mut self, outbox: &Outbox, id: OfferId, offer: &Offer, task: Task) -> Result<Product, ResetCode> {
         let variant = Variant::of_profile(&offer.profile).ok_or(ResetCode::Malformed)?;
         let inputs = RemoteInputs::new(&self.shared.cache, self.connection, id, &task.inputs);
         let (progress, mut watched) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
@@ -249,7 +272,7 @@ impl<'a> JobTask<'a> {
         tokio::pin!(withdrawn);
         // Nothing may come now.
         let said = self.receiver.frame_of(&[]);
-        let unread = self.outbox.failed();
+        let unread = outbox.failed();
         tokio::pin!(said, unread);
         loop {
             tokio::select! {
@@ -263,15 +286,13 @@ impl<'a> JobTask<'a> {
                 () = &mut limit => return Err(ResetCode::TimeLimit),
                 () = &mut withdrawn => return Err(ResetCode::Withdrawn),
                 () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
-                // Left for the outbox, never waited for: a requester that does not read stops no clock.
-                _ = ticker.tick() => self.outbox.progress(&watched.borrow_and_update()),
+                _ = ticker.tick() => outbox.progress(&watched.borrow_and_update()),
             }
         }
     }
 
-    async fn commit_and_settle(&mut self, commit: Commit, task: Hash) -> Result<(), ResetCode> {
-        let (id, price, digest) = (commit.offer, commit.price, commit.outcome.digest());
-        self.send(commit).await?;
+    async fn settle(&mut self, commit: &Commit) -> Result<(), ResetCode> {
+        let (id, task, price, digest) = (commit.offer, commit.task, commit.price, commit.outcome.digest());
         let settle = match self.expect_settle(id).await {
             Ok(settle) => settle,
             Err(e) => {
@@ -311,7 +332,7 @@ impl<'a> JobTask<'a> {
 
     /// Lets what was said last arrive.
     async fn farewell(self) {
-        if let Ok(mut sender) = self.outbox.into_sender().await {
+        if let Some(mut sender) = self.sender {
             sender.finish();
             let _ = tokio::time::timeout(WRITE, sender.delivered()).await;
         }
