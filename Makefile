@@ -43,11 +43,12 @@ check: toolchain
 bench: build $(PYDEPS)/.done
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
-	@$(OUT)/release/eider-bench $(PARTS)
+	@$(OUT)/release/eider-bench $(filter-out strangers,$(PARTS))
+	@[ -n "$(filter-out strangers,$(PARTS))" ] || $(MAKE) --no-print-directory neighbours SECONDS_IN_ALL=120
 
 neighbours: build
 	@$(OUT)/release/eider engine compile >/dev/null
-	@EIDER_NEIGHBOURS_SECONDS=$${SECONDS_EACH:-600} $(CARGO) test --release --locked --quiet -p eider-tests --test strangers -- \
+	@EIDER_NEIGHBOURS_SECONDS=$(or $(SECONDS_IN_ALL),600) $(CARGO) test --release --locked --quiet -p eider-tests --test strangers -- \
 	  --exact honest_jobs_go_on_beside_all_strangers --nocapture
 
 # The native DuckDB that answers are compared with: the official wheel of the engine's version.

@@ -23,7 +23,7 @@ pub use message::{
     Stage, Task, Verdict, Verify, draw_commitment, manifest_check, query_hash,
 };
 pub use reset::{Fault, ResetCode};
-pub use seal::{SealError, SealingKey};
+pub use seal::{SealError, SealingKey, is_sealing_key};
 pub use version::{UnknownVersion, Version};
 pub use words::{is_printable, printable, printable_lines};
 

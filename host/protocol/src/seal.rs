@@ -36,6 +36,13 @@ fn associated(offer: OfferId, worker: NodeId, evidence: Option<Hash>) -> Vec<u8>
     data
 }
 
+/// Whether tasks can be sealed to a key: X25519 with it must give a shared secret.
+pub fn is_sealing_key(key: &[u8; 32]) -> bool {
+    <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(key).is_ok_and(|key| {
+        single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &key, INFO, &[], &[]).is_ok()
+    })
+}
+
 impl SealingKey {
     /// A new one.
     ///

@@ -107,10 +107,11 @@ impl Candidature {
 
     /// Ends its stream with this code, whatever is under way on it.
     pub(crate) fn reset(&mut self, code: ResetCode) {
-        self.commands = None;
         if let Some(reset) = self.reset.take() {
             let _ = reset.send(code);
         }
+        // After it: a task whose commands have ended ends its stream in order.
+        self.commands = None;
     }
 
     /// No more commands come: its task ends when what was said is answered.

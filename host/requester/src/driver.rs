@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState};
 use eider_net::ConnectError;
 use eider_protocol::{
-    Bid, Body, Challenge, Commit, NodeId, Outcome, ResetCode, Response, Settle, Signed, Verify, Version,
+    Bid, Body, Challenge, Commit, NodeId, Outcome, ResetCode, Response, Settle, Signed, Verify, Version, is_sealing_key,
 };
 use eider_runner::{Sink, Spool};
 use eider_store::JobRecord;
@@ -251,6 +251,10 @@ impl Driver {
             return Some(Event::Bid(p, answer));
         }
         self.log.append(JobEvent::Bid(p, answer.is_ok()));
+        if answer.is_ok() && !is_sealing_key(&bid.message().sealing) {
+            // Found now, and not when a seat has been spent on it.
+            return Some(misbehaved(p, ResetCode::Malformed, "its sealing key is none"));
+        }
         let payload = bid.to_payload();
         self.peers[p].bid_hash = Some(blake3::hash(&payload).into());
         let Ok(accept) = answer else { return Some(Event::Bid(p, answer)) };
@@ -473,6 +477,8 @@ impl Driver {
             }
             match tokio::time::timeout_at(until.into(), self.said.1.recv()).await {
                 Ok(Some((p, Said::Receipt(receipt)))) => drop(self.receipt(p, &receipt)),
+                // Equivocation is kept whenever it shows.
+                Ok(Some((p, Said::Commit(commit)))) => drop(self.committed(p, &commit)),
                 // A stream that is gone brings no receipt.
                 Ok(Some((p, Said::Event(Event::Lost(..))))) => self.peers[p].gone = true,
                 Ok(Some(_)) => {}

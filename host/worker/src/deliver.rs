@@ -85,6 +85,11 @@ pub(crate) async fn serve(
     let verify = first.open::<Verify>(connection.version(), connection.node()).map_err(|e| code_of(&e))?;
     let verify = verify.message();
     let (held, ended) = shared.results.open(verify, connection.node())?;
+    if verify.offset == held.length {
+        // It has all of it.
+        stream.sender.finish();
+        return Ok(());
+    }
     let _wide = connection.widen();
     let source = held.result.source();
     let sent = tokio::select! {

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::places::Places;
+
 /// What a device says.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -153,25 +155,7 @@ type Answer<T> = oneshot::Sender<Result<T, String>>;
 /// The way to the device: one task asks it, one thing at a time, and nobody waits behind more than [`WAITING`] others.
 pub(crate) struct Desk {
     asks: mpsc::Sender<Ask>,
-    waiting: Arc<Mutex<HashMap<NodeId, usize>>>,
-}
-
-/// A place in the queue, given back when it is answered or nobody waits any more.
-struct Place {
-    waiting: Arc<Mutex<HashMap<NodeId, usize>>>,
-    requester: NodeId,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut waiting = self.waiting.lock();
-        if let Some(n) = waiting.get_mut(&self.requester) {
-            *n -= 1;
-            if *n == 0 {
-                waiting.remove(&self.requester);
-            }
-        }
-    }
+    waiting: Places<NodeId>,
 }
 
 impl Desk {
@@ -189,17 +173,7 @@ impl Desk {
                 }
             }
         });
-        Self { asks, waiting: Arc::default() }
-    }
-
-    fn place(&self, requester: NodeId) -> Option<Place> {
-        let mut waiting = self.waiting.lock();
-        let n = waiting.entry(requester).or_default();
-        if *n >= WAITING_PER_REQUESTER {
-            return None;
-        }
-        *n += 1;
-        Some(Place { waiting: self.waiting.clone(), requester })
+        Self { asks, waiting: Places::new(WAITING, WAITING_PER_REQUESTER) }
     }
 
     /// The envelope for a Bid; none if the device makes none.
@@ -215,7 +189,7 @@ impl Desk {
         demand: Demand,
     ) -> Result<Option<Arc<Vec<u8>>>, Decline> {
         let busy = || Decline { reason: DeclineReason::Busy, detail: "its device makes evidence for others".into() };
-        let _place = self.place(offer.requester).ok_or_else(busy)?;
+        let _place = self.waiting.take(offer.requester).ok_or_else(busy)?;
         let (answer, answered) = oneshot::channel();
         let (identity, offer) = (Box::new(identity.clone()), Box::new(offer.clone()));
         let ask = Ask::Envelope { identity, sealing, offer, id, demand, answer };
@@ -227,7 +201,7 @@ impl Desk {
     /// Opens the credential of a Challenge.
     pub(crate) async fn activate(&self, requester: NodeId, challenge: Challenge) -> Result<Vec<u8>, String> {
         let busy = || "the device makes evidence for others".to_string();
-        let _place = self.place(requester).ok_or_else(busy)?;
+        let _place = self.waiting.take(requester).ok_or_else(busy)?;
         let (answer, answered) = oneshot::channel();
         self.asks.try_send(Ask::Activate { challenge, answer }).map_err(|_| busy())?;
         answered.await.unwrap_or_else(|e| Err(e.to_string()))

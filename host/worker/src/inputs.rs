@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eider_inputs::{CacheError, InputCache, Lease};
 use eider_net::{BlobError, BlobSink, Connection, Pace, StreamError};
-use eider_protocol::{Fetch, InputEntry, Kind, OfferId, ResetCode};
+use eider_protocol::{Fetch, Hash, InputEntry, Kind, NodeId, OfferId, ResetCode};
 use eider_runner::{InputReader, Reading};
 use eider_sandbox::BrokerError;
 
@@ -23,6 +23,14 @@ pub(crate) struct RemoteInputs<'a> {
     leases: Vec<Lease>,
 }
 
+/// What a requester's input is cached under: who knows the hash of another's file can neither read it here nor learn that it is here.
+/// The price is that a file which two requesters have travels twice.
+fn own_name(requester: NodeId, hash: Hash) -> Hash {
+    let mut h = blake3::Hasher::new();
+    h.update(b"eider/2 cached input\0").update(requester.as_bytes()).update(hash.as_bytes());
+    h.finalize().into()
+}
+
 impl InputReader for RemoteInputs<'_> {
     fn read<'b>(&'b self, index: u32, offset: u64, into: &'b mut [u8]) -> Reading<'b> {
         Box::pin(self.read_range(index, offset, into))
@@ -31,7 +39,8 @@ impl InputReader for RemoteInputs<'_> {
 
 impl<'a> RemoteInputs<'a> {
     pub(crate) fn new(cache: &InputCache, connection: &'a Connection, offer: OfferId, entries: &[InputEntry]) -> Self {
-        let leases = entries.iter().map(|e| cache.lease(e.hash, e.size, connection.node())).collect();
+        let own = |hash: Hash| own_name(connection.node(), hash);
+        let leases = entries.iter().map(|e| cache.lease(own(e.hash), e.size, connection.node())).collect();
         Self { connection, offer, entries: entries.to_vec(), leases }
     }
 

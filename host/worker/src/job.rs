@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eider_attest::Envelope;
 use eider_core::Refused;
-use eider_net::{Connection, Incoming, JobStream, Outbox, Receiver, Sender, StreamError};
+use eider_net::{Connection, Incoming, JobStream, Outbox, Prefix, Receiver, Sender, StreamError, prefix};
 use eider_protocol::{
     Accept, Bid, Body, Challenge, Commit, Decline, DeclineReason, Dispatch, Hash, Kind, NodeId, Offer, OfferId,
     Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::accept::code_of;
 use crate::inputs::RemoteInputs;
+use crate::places::Place;
 use crate::worker::{Counted, Shared, unix_now};
 
 /// A requester takes a message in this time, or its job is given up.
@@ -59,7 +60,7 @@ struct JobTask<'a> {
 }
 
 /// A Bid in favour that waits for its Dispatch.
-struct HeldBid<'a>(&'a Shared, NodeId);
+struct HeldBid<'a>(&'a Shared, NodeId, #[expect(dead_code, reason = "held")] Place<Prefix>);
 
 impl Drop for HeldBid<'_> {
     fn drop(&mut self) {
@@ -150,8 +151,12 @@ impl<'a> JobTask<'a> {
         let (held, accept) = {
             let mut admission = self.shared.admission.lock();
             let accept = admission.consider(offer, offer.expires_s(), now)?;
+            let place = self.shared.bids.take(self.network()).ok_or_else(|| Decline {
+                reason: DeclineReason::Busy,
+                detail: "too many bids wait for a dispatch from your network".into(),
+            })?;
             admission.hold(offer.requester)?;
-            (HeldBid(self.shared, offer.requester), accept)
+            (HeldBid(self.shared, offer.requester, place), accept)
         };
         let evidence = match (&self.shared.desk, offer.attest) {
             (Some(desk), Some(demand)) => {
@@ -160,6 +165,10 @@ impl<'a> JobTask<'a> {
             _ => None,
         };
         Ok((held, accept, evidence))
+    }
+
+    fn network(&self) -> Prefix {
+        prefix(self.connection.remote_address())
     }
 
     fn admit(&self, id: OfferId, offer: &Offer) -> Result<Leased<'a>, ResetCode> {
@@ -213,7 +222,7 @@ impl<'a> JobTask<'a> {
         let header = header.map_err(|_| ResetCode::Expired)?.map_err(|e| code_of(&e))?;
         // Most tasks are small; the few places for large ones are not waited for.
         let _place = match header.length > SMALL {
-            true => Some(self.shared.large.try_acquire().map_err(|_| ResetCode::OverCapacity)?),
+            true => Some(self.shared.large.take(self.network()).ok_or(ResetCode::OverCapacity)?),
             false => None,
         };
         let frame = tokio::select! {

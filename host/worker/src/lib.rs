@@ -11,6 +11,7 @@ mod evidence;
 mod inputs;
 mod job;
 mod owner;
+mod places;
 mod policy;
 mod worker;
 

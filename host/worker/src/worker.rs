@@ -9,20 +9,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cap_std::fs::Dir;
 use eider_core::{Admission, Donation, EngineStand};
 use eider_inputs::{CacheError, InputCache};
-use eider_net::{Endpoint, EndpointError, Gate, GateLimits};
+use eider_net::{Endpoint, EndpointError, Gate, GateLimits, Prefix};
 use eider_protocol::{Hash, Identity, NodeId, OfferId, ResetCode, SealingKey};
 use eider_runner::{Disk, Runner};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept;
 use crate::deliver::Results;
 use crate::evidence::{Attester, Desk};
+use crate::places::Places;
 
 /// Large Dispatches that are read at a time: 4 MiB each.
 const LARGE: usize = 16;
+/// Those from one network.
+const LARGE_PER_NETWORK: usize = 4;
+/// Bids in favour that wait for requesters of one network: a quarter of all.
+const BIDS_PER_NETWORK: usize = 1024;
 /// How often what was fetched is made to last, and results whose time is up are given back.
 const TIDY_EVERY: Duration = Duration::from_secs(2);
 /// How long a worker that goes down waits for its tasks, and then for its peers to be told.
@@ -131,7 +136,9 @@ pub(crate) struct Shared {
     pub(crate) cache: InputCache,
     pub(crate) results: Results,
     /// Places for large Dispatches while they are read.
-    pub(crate) large: Semaphore,
+    pub(crate) large: Places<Prefix>,
+    /// Places for Bids that wait; admission counts them by requester.
+    pub(crate) bids: Places<Prefix>,
     pub(crate) closed: watch::Receiver<Option<String>>,
     pub(crate) running: Arc<AtomicUsize>,
     pub(crate) shutdown: CancellationToken,
@@ -177,7 +184,8 @@ impl Worker {
             desk: setup.attester.map(Desk::open),
             cache,
             results: Results::default(),
-            large: Semaphore::new(LARGE),
+            large: Places::new(LARGE, LARGE_PER_NETWORK),
+            bids: Places::new(Admission::BIDS as usize, BIDS_PER_NETWORK),
             shutdown: CancellationToken::new(),
         });
         let tasks = TaskTracker::new();

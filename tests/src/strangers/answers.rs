@@ -26,6 +26,8 @@ use eider_node::{Candidate, JobRecord, MemorySink, Notice, Requester};
 
 /// Longest that a stranger may play on when its job has ended.
 const PLAYS_ON: Duration = Duration::from_secs(40);
+/// How long a stranger waits for the job's stream: its job may be over before it is asked.
+const ASKED: Duration = Duration::from_secs(5);
 /// Characters of a fate: a stranger's words, and ours around them.
 const FATE_MAX: usize = 2_000;
 /// The pace of a peer that may take its time.
@@ -218,9 +220,10 @@ impl Guest {
     /// Takes the job's stream and reads the Offer.
     ///
     /// # Errors
-    /// The stream.
+    /// The stream; none is opened in five seconds.
     pub async fn call(self) -> Result<Call> {
-        let mut stream = self.connection.accept().await?;
+        let opened = tokio::time::timeout(ASKED, self.connection.accept()).await;
+        let mut stream = opened.map_err(|_| StreamError::Stalled)??;
         let frame = stream.receiver.expect_of(&[Kind::Offer]).await?;
         let offer = frame.open::<Offer>(Version::LATEST, self.connection.node())?;
         Ok(Call { connection: self.connection, stream, offer, role: self.role })
@@ -233,8 +236,7 @@ impl Call {
     /// # Errors
     /// The connection; nobody has asked for five seconds.
     pub async fn again(self) -> Result<Self> {
-        let guest = Guest { connection: self.connection, role: self.role };
-        tokio::time::timeout(Duration::from_secs(5), guest.call()).await.context("it is not asked again")?
+        Guest { connection: self.connection, role: self.role }.call().await
     }
 
     /// The job.

@@ -1,7 +1,7 @@
 //! Commits rightly and first, and lets no second stream be opened, on which it would be asked for the result.
 //! loses: the ten seconds in which a stream must be granted
 //! streams: 1
-//! fates: agreed
+//! fates: agreed | lost: the delivery broke off
 
 use eider_tests::strangers::*;
 

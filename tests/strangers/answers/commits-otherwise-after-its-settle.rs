@@ -1,5 +1,5 @@
 //! Commits to the truth, and to a lie when it is settled with.
-//! loses: one execution
+//! loses: nothing; the job is over
 //! plan: 4 4
 //! fates: agreed | delivered | caught: it committed to two different results
 //! keeps: both commits
@@ -15,6 +15,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.commit_truly().await?;
     call.settled().await?;
     call.commit(call.lie()).await?;
-    call.until_reset().await;
+    call.stream.sender.finish();
+    tokio::time::timeout(Duration::from_secs(5), call.stream.sender.delivered()).await.context("it is not read")?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! loses: half a Bid each
 //! strangers: 100
 //! jobs: 4
-//! fates: caught: malformed message (the stream ended early) | lost: it ended the stream
+//! fates: caught: malformed message (the stream ended early) | lost: it ended the stream | reset: quorum was reached
 
 use eider_tests::strangers::*;
 

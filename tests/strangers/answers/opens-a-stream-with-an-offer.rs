@@ -13,7 +13,7 @@ async fn answer(call: &Call, bytes: Vec<u8>) -> Result<(u64, Option<ResetCode>)>
 
 /// [P-CONN-2], [P-FRAME-2], [P-FRAME-3], [P-FRAME-4]
 pub(crate) async fn play(caller: Caller) -> Result<()> {
-    let call = caller.call().await?;
+    let mut call = caller.call().await?;
     for kind in Kind::ALL.iter().filter(|k| **k != Kind::Fetch) {
         let got = answer(&call, encode_frame(*kind, &[0; 16])?).await?;
         ensure!(got == (0, Some(ResetCode::Unexpected)), "{kind}: {got:?}");
@@ -27,5 +27,6 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
         let got = answer(&call, bytes).await?;
         ensure!(got == (0, Some(code)), "{code}: {got:?}");
     }
+    call.until_reset().await;
     Ok(())
 }

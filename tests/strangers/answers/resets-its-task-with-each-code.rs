@@ -12,5 +12,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.bid().await?;
     call.task().await?;
     call.stream.reset(ResetCode::ALL[call.number % ResetCode::ALL.len()]);
+    // A close of the connection would overtake it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     Ok(())
 }

@@ -10,5 +10,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let mut call = caller.call().await?;
     ensure!(ResetCode::ALL.len() <= 28, "more codes than strangers");
     call.stream.reset(ResetCode::ALL[call.number % ResetCode::ALL.len()]);
+    // A close of the connection would overtake it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Sixty-four, as many as are dialled at a time, never answer the first packet of a handshake; nobody else has a connection yet.
+//! Sixty-four never answer the first packet of a handshake; nobody else has a connection yet.
 //! loses: the second for which silent candidates are waited for
 //! strangers: 64
 //! requester: new

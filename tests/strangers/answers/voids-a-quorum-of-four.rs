@@ -1,5 +1,6 @@
 //! Commits to the truth before one of three honest workers has, and to a lie when three of four agree with it.
-//! loses: one execution; three honest workers still agree
+//! loses: the job, where no spare is left to complete the quorum again: it is caught, and no byte of a lie is vouched for
+//! ends: verified | no-quorum
 //! fates: caught: it committed to two different results
 
 use eider_tests::strangers::*;

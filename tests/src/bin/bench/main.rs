@@ -25,7 +25,7 @@ const STREAM: usize = 512 << 20;
 #[tokio::main]
 async fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    let parts = ["start", "walls", "grid", "stream", "scale", "strangers", "attest", "engine"];
+    let parts = ["start", "walls", "grid", "stream", "scale", "attest", "engine"];
     if let Some(unknown) = asked.iter().find(|a| !parts.contains(&a.as_str())) {
         bail!("there is no part {unknown:?}, only {}", parts.join(", "));
     }
@@ -36,19 +36,11 @@ async fn main() -> Result<()> {
             "grid" => grid_against_local().await?,
             "stream" => streaming().await?,
             "scale" => scale::scale().await?,
-            "strangers" => strangers().await?,
             "attest" => attest::attest().await?,
             _ => engine_against_native().await?,
         }
     }
     Ok(())
-}
-
-include!(concat!(env!("OUT_DIR"), "/strangers.rs"));
-
-/// What honest jobs see of all strangers, in two minutes; `make neighbours` takes ten.
-async fn strangers() -> Result<()> {
-    tokio::task::spawn_blocking(|| eider_tests::strangers::neighbours(ASKS, ANSWERS, 120)).await?
 }
 
 fn runner(variant: Variant) -> Result<CellRunner> {
