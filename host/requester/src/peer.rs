@@ -82,7 +82,7 @@ impl PeerTask {
     /// Talks until the job drops its commands, or wants the stream reset.
     pub(crate) async fn run(self, orders: Orders) {
         let Orders { mut commands, reset } = orders;
-        let mut stream = None;
+        let mut stream = Abandoned { stream: None, settled: false };
         let reset = async {
             match reset.await {
                 Ok(code) => code,
@@ -96,16 +96,16 @@ impl PeerTask {
             code = reset => Some(code),
             () = self.talk(&mut commands, &mut stream) => None,
         };
-        if let (Some(code), Some(stream)) = (code, &mut stream) {
+        if let (Some(code), Some(stream)) = (code, &mut stream.stream) {
             stream.reset(code);
         }
     }
 
-    async fn talk(&self, commands: &mut mpsc::UnboundedReceiver<Command>, stream: &mut Option<JobStream>) {
+    async fn talk(&self, commands: &mut mpsc::UnboundedReceiver<Command>, stream: &mut Abandoned) {
         let Some(Command::Offer(offer)) = commands.recv().await else { return };
         let opened = tokio::time::timeout(WRITE, self.link.connection().open()).await;
         let opened = match opened {
-            Ok(Ok(opened)) => stream.insert(opened),
+            Ok(Ok(opened)) => stream.stream.insert(opened),
             Ok(Err(e)) => return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await,
             Err(_) => return self.say(Said::Event(Event::Lost(self.peer, lost(&StreamError::Stalled)))).await,
         };
@@ -113,10 +113,10 @@ impl PeerTask {
         if let Err(e) = send(sender, &offer).await {
             return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await;
         }
-        tokio::join!(self.write(commands, sender), self.read(receiver));
+        tokio::join!(self.write(commands, sender, &mut stream.settled), self.read(receiver));
     }
 
-    async fn write(&self, commands: &mut mpsc::UnboundedReceiver<Command>, sender: &mut Sender) {
+    async fn write(&self, commands: &mut mpsc::UnboundedReceiver<Command>, sender: &mut Sender, settled: &mut bool) {
         // Input and result of a worker that got the job travel in wide windows.
         let mut _wide = None;
         while let Some(command) = commands.recv().await {
@@ -130,6 +130,7 @@ impl PeerTask {
                 Command::Settle(settle) => {
                     let sent = send(sender, &settle).await;
                     sender.finish();
+                    *settled = true;
                     sent
                 }
                 Command::Verify { message, root, length } => {
@@ -243,6 +244,20 @@ impl PeerTask {
             Err(BlobError::Slow) => failed(DeliveryFailure::Slow),
             Err(BlobError::Io(e)) => Said::Output(e),
             Err(_) => failed(DeliveryFailure::Broken),
+        }
+    }
+}
+
+/// A job's stream, which is reset if it is dropped before its Settle: also by a job that ends without a word for its peer.
+struct Abandoned {
+    stream: Option<JobStream>,
+    settled: bool,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let (Some(stream), false) = (&mut self.stream, self.settled) {
+            stream.reset(ResetCode::JobEnded);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Is 64 identities in one network, each of which lets as many Bids wait as it may: more than a worker holds in all.
-//! loses: as many places for Bids that wait as one network may have; those of other networks are asked all the same
+//! loses: 1,024 places for Bids that wait, a quarter of all, for as long as the Offers are good
 
 use eider_tests::strangers::*;
 

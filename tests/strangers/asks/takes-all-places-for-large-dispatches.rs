@@ -1,10 +1,10 @@
-//! Says on many streams that a Dispatch of 4 MiB comes; another comes with one of a tenth of a MiB.
-//! loses: as many places for large Dispatches as one requester may have; there are some for others
+//! Says on many streams that a Dispatch of 4 MiB comes; one of another network comes with one of a tenth of a MiB.
+//! loses: four places for large Dispatches, which is the share of its network, for twenty seconds
 
 use eider_tests::strangers::*;
 
 pub(crate) async fn play(town: &'static Town) -> Result<()> {
-    let stranger = Stranger::dial(&town.worker(0)).await?;
+    let stranger = Stranger::dial_from([127, 0, 5, 1], &town.worker(0)).await?;
     let mut streams = vec![];
     for _ in 0..32 {
         let (mut stream, ..) = stranger.accepted(&stranger.offer_with(&Stranger::task("SELECT 1"), |_| {})?).await?;
