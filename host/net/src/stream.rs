@@ -190,6 +190,10 @@ impl Receiver {
                 partial.header[partial.header_bytes..][..bytes.len()].copy_from_slice(&bytes);
                 partial.header_bytes += bytes.len();
             } else {
+                // By half at most, and not doubled: what was claimed and has not come takes little.
+                if partial.payload.capacity() - partial.payload.len() < bytes.len() {
+                    partial.payload.reserve_exact((partial.payload.len() / 2).max(STEP).max(bytes.len()));
+                }
                 partial.payload.extend_from_slice(&bytes);
             }
         }

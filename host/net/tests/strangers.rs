@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eider_net::{
-    BlobError, BlobSink, Connection, Endpoint, JobStream, Outbox, Pace, ReadAt, Source, StreamError, file_outboard,
+    BlobError, BlobSink, ConnectError, Connection, Endpoint, JobStream, Outbox, Pace, ReadAt, Source, StreamError,
+    file_outboard,
 };
-use eider_protocol::{Identity, Kind, Progress, ResetCode, Stage};
+use eider_protocol::{Identity, Kind, Progress, ResetCode, Stage, Version};
 use tokio::time::{sleep, timeout};
 
 /// A time in which a peer that reads would have read, and that one which does not read is given.
@@ -338,4 +339,27 @@ async fn more_streams_are_open_while_a_job_is() {
     let job = pair.accepted.widen();
     open_all(256).await;
     drop(job);
+}
+
+/// [P-CONN-1]
+#[tokio::test]
+async fn both_ends_prove_their_keys_and_agree_on_a_version() {
+    let (server_key, client_key) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
+    let server = Endpoint::bind("127.0.0.1:0".parse().unwrap(), &server_key).unwrap();
+    let client = Endpoint::bind("127.0.0.1:0".parse().unwrap(), &client_key).unwrap();
+    let address = server.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let first = Endpoint::finish(server.accept().await.unwrap()).await.unwrap();
+        let seen = (first.node(), first.version());
+        let _second = Endpoint::finish(server.accept().await.unwrap()).await;
+        // Until it is known what the other end made of it.
+        first.closed().await;
+        seen
+    });
+    let connection = client.connect(address, Some(server_key.node_id())).await.unwrap();
+    assert_eq!((connection.node(), connection.version()), (server_key.node_id(), Version::V2));
+    let wrong = client.connect(address, Some(client_key.node_id())).await.unwrap_err();
+    assert!(matches!(wrong, ConnectError::WrongNode { actual, .. } if actual == server_key.node_id()), "{wrong}");
+    connection.close(ResetCode::JobEnded);
+    assert_eq!(serving.await.unwrap(), (client_key.node_id(), Version::V2));
 }

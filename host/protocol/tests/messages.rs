@@ -100,6 +100,7 @@ fn decode(kind: Kind, payload: &[u8], signer: NodeId) -> Result<(), DecodeError>
     }
 }
 
+/// [P-FRAME-1], [P-SIGN-1]
 #[test]
 fn frames_are_those_of_the_golden_vectors() {
     assert_eq!(samples().iter().map(|(k, _)| *k).collect::<Vec<_>>(), Kind::ALL);

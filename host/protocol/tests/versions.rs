@@ -123,6 +123,21 @@ fn a_version_is_what_alpn_says_and_first_in_what_is_signed() {
     assert_eq!(e, DecodeError::BadSignature(Kind::Verify));
 }
 
+/// [P-ID-1], [P-ID-2]
+#[test]
+fn a_node_is_its_keys_hash_and_a_job_its_offers() {
+    let key = Identity::from_seed([42; 32]).public();
+    let node = format!("b3:{}", blake3::hash(key.as_bytes()));
+    assert_eq!(key.node_id().to_string(), node);
+    assert_eq!(node.parse(), Ok(key.node_id()));
+    let (payload, signer) = signed(Kind::Verify, cbor(&verify()), vec![]);
+    let opened = open::<Verify>((payload, signer)).unwrap();
+    let body = cbor(&verify());
+    let content = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat();
+    assert_eq!(opened.content_hash(), blake3::hash(&content).into());
+    assert!(OfferId::from_bytes(*opened.content_hash().as_bytes()).to_string().starts_with("job:"));
+}
+
 fn task() -> Task {
     Task { sql: "SELECT 1".into(), inputs: vec![], time_us: 1, seed: [5; 32], salt: [8; 32] }
 }

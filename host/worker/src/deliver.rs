@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eider_net::{BlobError, Connection, Incoming, JobStream, Pace};
+use eider_net::{BlobError, Connection, Incoming, JobStream, Pace, Prefix};
 use eider_protocol::{CHUNK_GROUP_BYTES, Hash, NodeId, OfferId, ResetCode, Verify};
 use eider_runner::Kept;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::code_of;
+use crate::places::Place;
 use crate::worker::Shared;
 
 /// A result is kept for this long after its Commit, and for the time that its bytes take at [`KEPT_RATE`].
@@ -29,6 +30,7 @@ struct Held {
     until: Instant,
     /// Ends the delivery that is under way: a result has one at a time, the latest that was asked for.
     delivery: Mutex<CancellationToken>,
+    _place: Place<Prefix>,
 }
 
 /// All of them. How many there may be is for admission to say.
@@ -39,9 +41,16 @@ pub(crate) struct Results {
 
 impl Results {
     /// Keeps a result.
-    pub(crate) fn keep(&self, id: OfferId, requester: NodeId, root: Hash, length: u64, result: Kept) {
+    pub(crate) fn keep(
+        &self,
+        id: OfferId,
+        requester: NodeId,
+        (root, length): (Hash, u64),
+        result: Kept,
+        place: Place<Prefix>,
+    ) {
         let until = Instant::now() + KEPT + Duration::from_secs(length / KEPT_RATE);
-        let held = Held { requester, root, length, result, until, delivery: Mutex::default() };
+        let held = Held { requester, root, length, result, until, delivery: Mutex::default(), _place: place };
         self.table.lock().insert(id, Arc::new(held));
     }
 

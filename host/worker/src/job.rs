@@ -72,12 +72,13 @@ impl Drop for HeldBid<'_> {
 struct Leased<'a> {
     shared: &'a Shared,
     id: OfferId,
-    kept: bool,
+    /// Gone with the result, if that is kept.
+    place: Option<Place<Prefix>>,
 }
 
 impl Drop for Leased<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        if self.place.is_some() {
             self.shared.forget(&self.id);
         }
     }
@@ -172,8 +173,9 @@ impl<'a> JobTask<'a> {
     }
 
     fn admit(&self, id: OfferId, offer: &Offer) -> Result<Leased<'a>, ResetCode> {
+        let place = self.shared.kept.take(self.network()).ok_or(ResetCode::OverCapacity)?;
         match self.shared.admission.lock().admit(id, offer, offer.expires_s(), unix_now()) {
-            Ok(()) => Ok(Leased { shared: self.shared, id, kept: false }),
+            Ok(()) => Ok(Leased { shared: self.shared, id, place: Some(place) }),
             Err(Refused::Twice) => Err(ResetCode::Unexpected),
             Err(Refused::Decline(decline)) => {
                 tracing::info!(job = %id, "capacity was taken meanwhile: {}", decline.detail);
@@ -187,9 +189,9 @@ impl<'a> JobTask<'a> {
         let (Outcome::Completed { root, length, .. }, Some(result)) = (&product.outcome, product.result) else {
             return;
         };
-        leased.kept = true;
+        let Some(place) = leased.place.take() else { return };
         self.shared.admission.lock().committed(&leased.id, Some(*length));
-        self.shared.results.keep(leased.id, self.connection.node(), *root, *length, result);
+        self.shared.results.keep(leased.id, self.connection.node(), (*root, *length), result, place);
     }
 
     async fn send<T: Body>(&mut self, message: T) -> Result<(), ResetCode> {

@@ -26,6 +26,8 @@ use crate::places::Places;
 const LARGE: usize = 16;
 /// Those from one network.
 const LARGE_PER_NETWORK: usize = 4;
+/// Jobs that run and results that are kept for requesters of one network: a quarter of all.
+const RESULTS_PER_NETWORK: usize = 256;
 /// Bids in favour that wait for requesters of one network: a quarter of all.
 const BIDS_PER_NETWORK: usize = 1024;
 /// How often what was fetched is made to last, and results whose time is up are given back.
@@ -137,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) results: Results,
     /// Places for large Dispatches while they are read.
     pub(crate) large: Places<Prefix>,
+    /// Places for jobs that run and results that are kept; admission counts them by requester.
+    pub(crate) kept: Places<Prefix>,
     /// Places for Bids that wait; admission counts them by requester.
     pub(crate) bids: Places<Prefix>,
     pub(crate) closed: watch::Receiver<Option<String>>,
@@ -185,6 +189,7 @@ impl Worker {
             cache,
             results: Results::default(),
             large: Places::new(LARGE, LARGE_PER_NETWORK),
+            kept: Places::new(Admission::RESULTS as usize, RESULTS_PER_NETWORK),
             bids: Places::new(Admission::BIDS as usize, BIDS_PER_NETWORK),
             shutdown: CancellationToken::new(),
         });

@@ -20,11 +20,14 @@ const DONATION: [&str; 6] = ["--jobs", "4", "--per-requester", "2", "--memory", 
 /// Bytes by which a worker at rest may be larger than it was: what an allocator keeps.
 const SLACK: u64 = 96 << 20;
 
+/// An outcome, and the result's bytes.
+type Truth = (Outcome, Arc<Vec<u8>>);
+
 /// Three honest workers, and an honest requester in this process.
 pub struct Town {
     /// The workers.
     pub grid: Grid,
-    truths: Mutex<HashMap<String, (Outcome, Arc<Vec<u8>>)>>,
+    truths: Mutex<HashMap<String, Truth>>,
 }
 
 /// What a worker holds at rest.

@@ -6,7 +6,8 @@ use eider_tests::strangers::*;
 pub(crate) async fn play(town: &'static Town) -> Result<()> {
     let stranger = Stranger::dial(&town.worker(0)).await?;
     let task = Stranger::task("SELECT 1");
-    let changes: [(fn(&mut Offer), DeclineReason); 4] = [
+    type Change = (fn(&mut Offer), DeclineReason);
+    let changes: [Change; 4] = [
         (|offer| offer.engine = Hash::from_bytes([1; 32]), DeclineReason::Engine),
         (|offer| offer.profile = "\u{1b}[2J".repeat(500), DeclineReason::Profile),
         (|offer| offer.profile = String::new(), DeclineReason::Profile),
