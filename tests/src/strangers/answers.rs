@@ -341,6 +341,21 @@ impl Call {
         self.verified().await
     }
 
+    /// Commits to the truth, delivers it if that is wanted, and stays until the job is over.
+    ///
+    /// # Errors
+    /// The stream.
+    pub async fn end_truly(&mut self) -> Result<()> {
+        self.commit_truly().await?;
+        // Where another delivers, the job's stream ends first.
+        let Ok((mut stream, verify, source)) = self.verified().await else { return Ok(()) };
+        let length = self.truth().1.len() as u64;
+        eider_net::send(&mut stream.sender, &source, verify.offset, length, PATIENT).await?;
+        stream.sender.finish();
+        self.until_reset().await;
+        Ok(())
+    }
+
     /// The Settle that ends the job.
     ///
     /// # Errors

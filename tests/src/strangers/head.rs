@@ -1,5 +1,8 @@
 //! The head of a behaviour's file: what it costs, and who is blamed.
 
+/// A query that honest workers need some tenths of a second for, so that a stranger commits before them; its result is small.
+const SQL: &str = "SELECT count(*), max(i) FROM range(20000000) t(i)";
+
 /// What the first lines of a behaviour's file say, each after `//! `.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
@@ -14,7 +17,7 @@ pub struct Head {
     /// `plan:` k and quorum of the job that it is in, as `4 3`, which is the default: beside three honest workers it is always
     /// chosen.
     pub plan: (usize, usize),
-    /// `sql:` the job's query; `SELECT 42` unless said.
+    /// `sql:` the job's query; [`SQL`] unless said.
     pub sql: String,
     /// `ends:` how the job may end, alternatives separated by `|`; `verified` unless said.
     pub ends: Vec<String>,
@@ -51,7 +54,7 @@ impl Head {
         let mut head = Self {
             strangers: 1,
             plan: (4, 3),
-            sql: "SELECT 42".into(),
+            sql: SQL.into(),
             ends: vec!["verified".into()],
             jobs: 1,
             deadline: 600,

@@ -20,7 +20,5 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     }
     let got = Call::drain(call.fetch(0, 0, 4_000_000).await?).await?;
     ensure!(got == (0, Some(ResetCode::TooMany)), "{got:?}");
-    call.commit_truly().await?;
-    call.until_reset().await;
-    Ok(())
+    call.end_truly().await
 }

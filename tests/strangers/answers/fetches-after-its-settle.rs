@@ -14,9 +14,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.task().await?;
     let (bytes, end) = Call::drain(call.fetch(0, 0, CHUNK_GROUP_BYTES).await?).await?;
     ensure!(bytes > CHUNK_GROUP_BYTES && end.is_none(), "{bytes} bytes, {end:?}");
-    call.commit_truly().await?;
-    call.settled().await?;
-    call.until_reset().await;
+    call.end_truly().await?;
     loop {
         match Call::drain(call.fetch(0, 0, CHUNK_GROUP_BYTES).await?).await? {
             (_, None) => tokio::time::sleep(Duration::from_millis(20)).await,

@@ -28,7 +28,5 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     // What is asked for by halves counts the same.
     let got = Call::drain(call.fetch(0, 0, 4 * CHUNK_GROUP_BYTES).await?).await?;
     ensure!(got == (0, Some(ResetCode::TooMany)), "{got:?}");
-    call.commit_truly().await?;
-    call.until_reset().await;
-    Ok(())
+    call.end_truly().await
 }

@@ -45,7 +45,5 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
             .await
             .with_context(|| format!("{start}..{end}"))?;
     }
-    call.commit_truly().await?;
-    call.until_reset().await;
-    Ok(())
+    call.end_truly().await
 }

@@ -15,17 +15,5 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let mut call = call.again().await?;
     call.bid().await?;
     call.task().await?;
-    call.commit_truly().await?;
-    tokio::select! {
-        // If it is the first, it is asked for the result.
-        asked = call.verified() => {
-            let (mut stream, verify, source) = asked?;
-            let length = call.truth().1.len() as u64;
-            eider_net::send(&mut stream.sender, &source, verify.offset, length, PATIENT).await?;
-            stream.sender.finish();
-        }
-        () = tokio::time::sleep(Duration::from_secs(2)) => {}
-    }
-    call.until_reset().await;
-    Ok(())
+    call.end_truly().await
 }

@@ -36,7 +36,5 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
             other => bail!("{other:?}"),
         }
     }
-    call.commit_truly().await?;
-    call.until_reset().await;
-    Ok(())
+    call.end_truly().await
 }
