@@ -49,7 +49,7 @@ bench: build $(PYDEPS)/.done
 neighbours: build
 	@$(OUT)/release/eider engine compile >/dev/null
 	@EIDER_NEIGHBOURS_SECONDS=$(or $(SECONDS_IN_ALL),600) $(CARGO) test --release --locked --quiet -p eider-tests --test strangers -- \
-	  --exact honest_jobs_go_on_beside_all_strangers --nocapture
+	  --exact honest_jobs_go_on_beside_all_strangers --nocapture --ignored
 
 # The native DuckDB that answers are compared with: the official wheel of the engine's version.
 $(PYDEPS)/.done: tests/requirements.txt

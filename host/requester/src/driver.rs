@@ -4,7 +4,6 @@
 //! Reset cuts through whatever a peer's task waits for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState};
@@ -12,7 +11,7 @@ use eider_net::ConnectError;
 use eider_protocol::{
     Bid, Body, Challenge, Commit, NodeId, Outcome, ResetCode, Response, Settle, Signed, Verify, Version, is_sealing_key,
 };
-use eider_runner::{Sink, Spool};
+use eider_runner::{Sink, Spool, SpoolWriter};
 use eider_store::JobRecord;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,7 +22,8 @@ use crate::evidence::{BidEvidence, Judged};
 use crate::links::LinkError;
 use crate::log::{JobEvent, JobLog, Notice};
 use crate::offer::{Offered, unix_now};
-use crate::peer::{Command, Output, PeerTask, Said};
+use crate::output::Output;
+use crate::peer::{Command, PeerTask, Said};
 use crate::record::{Ended, word};
 use crate::requester::{JobRequest, RequestError, Shared};
 
@@ -60,6 +60,7 @@ pub(crate) struct Driver {
     log: JobLog,
     peers: Vec<Candidature>,
     output: Output,
+    keeper: JoinHandle<SpoolWriter>,
     pump: JoinHandle<Result<Box<dyn Sink>, std::io::Error>>,
     said: Channel<(Peer, Said)>,
     told: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
@@ -80,8 +81,7 @@ impl Driver {
         let job = Job::new(request.plan, offered.weights.clone(), offered.draw, 0)?;
         shared.knowledge.offered(offered.issued(), request.attest.as_ref());
         let (writer, pump) = Spool::start(sink, shared.scratch.clone(), request.limits.result);
-        let output =
-            Output { spool: Arc::new(tokio::sync::Mutex::new(Some(writer))), verified: Arc::new(AtomicU64::new(0)) };
+        let (output, keeper) = Output::start(writer);
         let mut driver = Self {
             shared,
             offered,
@@ -89,6 +89,7 @@ impl Driver {
             log: JobLog::new(notices),
             peers: vec![],
             output,
+            keeper,
             pump,
             said: mpsc::channel(SAID),
             // One or two of each candidate, from tasks of ours.
@@ -387,7 +388,7 @@ impl Driver {
             Action::Verify(p) => {
                 let Some(Outcome::Completed { root, length, .. }) = self.peers[p].commit.clone() else { return };
                 self.log.append(JobEvent::Quorum(p, length));
-                let offset = self.output.verified.load(Ordering::Acquire);
+                let offset = self.output.verified();
                 let message = Box::new(self.sign(p, Verify { offer: self.offered.id, root, offset }));
                 self.peers[p].command(Command::Verify { message, root, length });
             }
@@ -413,6 +414,8 @@ impl Driver {
         match o.task.seal(o.id, worker, held.sealing, held.shown) {
             Ok(sealed) => {
                 let (inputs, failed) = (self.request.inputs.clone(), self.inputs_failed.0.clone());
+                // The earlier one, of a Dispatch that was refused, ends before the new one begins.
+                self.peers[p].granted = None;
                 self.peers[p].granted = Some(self.shared.grants.give(o.id, worker, inputs, failed));
                 let message = Box::new(self.sign(p, sealed));
                 self.peers[p].command(Command::Dispatch(message));
@@ -434,7 +437,9 @@ impl Driver {
         let end = self.end.take().unwrap_or(End::Cancelled);
         self.log.append(JobEvent::Done(word(&end)));
         self.collect_receipts().await;
-        let writer = self.output.spool.lock().await.take();
+        // All tasks of the job have ended: this is the last handle of its output.
+        drop(self.output);
+        let writer = self.keeper.await.ok();
         let drained = match (output_error, &end, writer) {
             (Some(e), ..) => Err(e),
             (None, End::Verified { .. }, Some(writer)) => {

@@ -12,6 +12,7 @@ mod grants;
 mod links;
 mod log;
 mod offer;
+mod output;
 mod peer;
 mod record;
 mod requester;

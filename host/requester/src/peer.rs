@@ -2,8 +2,6 @@
 //! for it.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,11 +11,11 @@ use eider_protocol::{
     Bid, Body, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed,
     Verify, Version,
 };
-use eider_runner::SpoolWriter;
 use tokio::sync::mpsc;
 
 use crate::candidature::Orders;
 use crate::links::Link;
+use crate::output::Output;
 
 /// A worker takes a message, or opens a stream for one, in this time, or it is given up.
 const WRITE: Duration = Duration::from_secs(10);
@@ -50,15 +48,6 @@ pub(crate) enum Said {
     Verified(u64),
     /// The user's output refused the result.
     Output(io::Error),
-}
-
-/// The verified part of a result on its way out: shared by all deliveries of a job, so that a second deliverer goes on
-/// where the first was left.
-#[derive(Clone)]
-pub(crate) struct Output {
-    /// One delivery at a time has it.
-    pub(crate) spool: Arc<tokio::sync::Mutex<Option<SpoolWriter>>>,
-    pub(crate) verified: Arc<AtomicU64>,
 }
 
 pub(crate) struct PeerTask {
@@ -212,7 +201,7 @@ impl PeerTask {
         })
     }
 
-    /// Opens the result on a stream of its own, and puts what is verified into the spool.
+    /// Opens the result on a stream of its own, and puts what is verified into the output.
     async fn deliver(&self, verify: &Signed<Verify>, root: Hash, length: u64) -> Said {
         let start = verify.message().offset;
         let failed = |why| Said::Event(Event::DeliveryFailed(self.peer, why));
@@ -220,8 +209,6 @@ impl PeerTask {
             // Another brought the last byte and was lost before it could be thanked.
             return Said::Event(Event::Delivered(self.peer));
         }
-        let mut spool = self.output.spool.lock().await;
-        let Some(spool) = spool.as_mut() else { return failed(DeliveryFailure::Broken) };
         let received = async {
             let opening = async {
                 let mut stream = self.link.connection().open().await?;
@@ -230,7 +217,7 @@ impl PeerTask {
                 Ok::<_, StreamError>(stream)
             };
             let mut stream = tokio::time::timeout(WRITE, opening).await.map_err(|_| BlobError::Slow)??;
-            let mut sink = ToSpool { task: self, spool, reported: None };
+            let mut sink = ToOutput { task: self, reported: None };
             let received =
                 eider_net::receive(&mut stream.receiver, root.into(), length, (start, length), &mut sink, PACE).await;
             if received.is_err() {
@@ -262,29 +249,21 @@ impl Drop for Abandoned {
     }
 }
 
-/// Verified groups on their way to the spool. Time spent here is ours, and is not counted as the worker's.
-struct ToSpool<'a> {
+/// Verified groups on their way to the output. Time spent here is ours, and is not counted as the worker's.
+struct ToOutput<'a> {
     task: &'a PeerTask,
-    spool: &'a mut SpoolWriter,
     /// Bytes that the job was last told of.
     reported: Option<u64>,
 }
 
-impl BlobSink for ToSpool<'_> {
+impl BlobSink for ToOutput<'_> {
     async fn write(&mut self, offset: u64, bytes: Bytes) -> io::Result<()> {
         /// A progress display moves in such steps.
         const STEP: u64 = 1 << 20;
-        let at = self.task.output.verified.load(Ordering::Acquire);
-        // Groups come in order; one that an earlier deliverer brought already is passed over.
-        if offset != at {
-            return Ok(());
-        }
-        let verified = at + bytes.len() as u64;
-        self.spool.write(bytes).await?;
-        self.task.output.verified.store(verified, Ordering::Release);
+        let verified = self.task.output.put(offset, bytes).await?;
         match self.reported {
             None => self.task.say(Said::FirstByte).await,
-            Some(last) if verified - last < STEP => return Ok(()),
+            Some(last) if verified.saturating_sub(last) < STEP => return Ok(()),
             Some(_) => self.task.say(Said::Verified(verified)).await,
         }
         self.reported = Some(verified);

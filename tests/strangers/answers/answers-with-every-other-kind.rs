@@ -11,10 +11,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let others: Vec<Kind> = Kind::ALL.iter().copied().filter(|k| *k != Kind::Bid).collect();
     ensure!(others.len() == 9, "{} kinds, and nine strangers", others.len());
     call.stream.sender.frame(others[call.number % 9], &[0; 64]).await?;
-    ensure!(
-        Stranger::reset_of(&mut call.stream).await? == ResetCode::Unexpected,
-        "{} was read",
-        others[call.number % 9]
-    );
+    let got = Stranger::reset_of(&mut call.stream).await?;
+    ensure!(got == ResetCode::Unexpected, "{}: reset as {got}", others[call.number % 9]);
     Ok(())
 }

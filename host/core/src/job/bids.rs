@@ -41,7 +41,7 @@ impl Job {
     }
 
     /// A busy candidate is asked again, after longer and longer times, for as long as the plan waits for such.
-    fn busy(&mut self, now: u64, p: Peer, decline: Decline) {
+    pub(super) fn busy(&mut self, now: u64, p: Peer, decline: Decline) {
         let times = self.busy_times[p];
         self.busy_times[p] = times.saturating_add(1);
         let until = now.saturating_add((BUSY_FIRST_MS << times.min(16)).min(BUSY_MOST_MS));

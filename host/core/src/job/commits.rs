@@ -4,7 +4,7 @@
 //! their time; one alone may be a liar who has not run the job, so it cannot hurry the others below a floor. Every time
 //! that lateness costs a further execution, patience doubles: pace set by liars spends little of the budget.
 
-use eider_protocol::{Fault, Outcome, ResetCode};
+use eider_protocol::{Decline, DeclineReason, Fault, Outcome, ResetCode};
 
 use super::Job;
 use super::state::{Closed, End, LostWhy, Peer, PeerState, Phase};
@@ -147,7 +147,7 @@ impl Job {
         self.count(|s| matches!(s, PeerState::ExpectCommit { late: false, .. }))
     }
 
-    pub(super) fn lost(&mut self, p: Peer, why: LostWhy) {
+    pub(super) fn lost(&mut self, now: u64, p: Peer, why: LostWhy) {
         match (&mut self.peers[p], why) {
             (PeerState::Closed(_), _) => {}
             (_, LostWhy::Misbehaved(code, text)) => {
@@ -155,6 +155,11 @@ impl Job {
             }
             // A signed commit counts even when its maker is gone; it just cannot deliver.
             (PeerState::Committed { gone, .. }, _) => *gone = true,
+            // Others were faster between its Bid and its Dispatch: it is as busy as one that says so in its Bid.
+            (PeerState::ExpectCommit { .. }, LostWhy::ResetByWorker(ResetCode::OverCapacity)) => {
+                let detail = ResetCode::OverCapacity.to_string();
+                self.busy(now, p, Decline { reason: DeclineReason::Busy, detail });
+            }
             (_, why) => self.close(p, Closed::Lost(why)),
         }
     }

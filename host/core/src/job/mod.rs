@@ -150,7 +150,7 @@ impl Job {
             Event::Commit(p, outcome) => self.commit(now, p, outcome),
             Event::Delivered(p) => self.delivered(p),
             Event::DeliveryFailed(p, why) => self.delivery_failed(p, why),
-            Event::Lost(p, why) => self.lost(p, why),
+            Event::Lost(p, why) => self.lost(now, p, why),
             Event::InputFailed(why) => self.end(End::InputFailed(why), ResetCode::InputChanged),
             Event::Cancel => self.end(End::Cancelled, ResetCode::Cancelled),
             Event::Tick => self.time_out(now),

@@ -124,3 +124,15 @@ fn nobody_waits_for_a_busy_candidate_beside_a_quorum_nor_for_ever() {
     assert!(asked > 10 && asked < 60, "{asked}");
     assert!(matches!(play.state(0), PeerState::Closed(Closed::Declined(_))), "{:?}", play.state(0));
 }
+
+#[test]
+fn a_worker_whose_place_was_taken_meanwhile_is_asked_again() {
+    let mut play = Play::dispatched(Plan::default(), 3);
+    let p = play.dispatched[0];
+    play.on(Event::Lost(p, LostWhy::ResetByWorker(ResetCode::OverCapacity)));
+    assert!(matches!(play.state(p), PeerState::Busy { .. }), "{:?}", play.state(p));
+    play.until(200);
+    assert_eq!(*play.state(p), PeerState::ExpectBid);
+    play.on(Event::Bid(p, Ok(accept(0, 1))));
+    assert!(matches!(play.state(p), PeerState::ExpectCommit { .. }), "{:?}", play.state(p));
+}
