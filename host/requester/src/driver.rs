@@ -13,6 +13,7 @@ use eider_protocol::{
 };
 use eider_runner::{Sink, Spool, SpoolWriter};
 use eider_store::JobRecord;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -121,7 +122,9 @@ impl Driver {
                 Ok(link) => {
                     let connection = link.connection();
                     let _ = told.send(Heard::Connected(p, connection.node(), connection.version()));
-                    PeerTask { peer: p, offer, link, said, output }.run(orders).await;
+                    PeerTask { peer: p, offer, link, said, output, breach: Arc::new(Mutex::new(ResetCode::JobEnded)) }
+                        .run(orders)
+                        .await;
                 }
                 Err(e) => {
                     let _ = told.send(Heard::Unreachable(p, e));

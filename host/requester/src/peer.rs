@@ -2,6 +2,7 @@
 //! for it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use eider_protocol::{
     Bid, Body, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed,
     Verify, Version,
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::candidature::Orders;
@@ -56,6 +58,8 @@ pub(crate) struct PeerTask {
     pub(crate) link: Link,
     pub(crate) said: mpsc::Sender<(Peer, Said)>,
     pub(crate) output: Output,
+    /// What the stream is reset with if the job ends without a word for it.
+    pub(crate) breach: Arc<Mutex<ResetCode>>,
 }
 
 impl PeerTask {
@@ -71,7 +75,7 @@ impl PeerTask {
     /// Talks until the job drops its commands, or wants the stream reset.
     pub(crate) async fn run(self, orders: Orders) {
         let Orders { mut commands, reset } = orders;
-        let mut stream = Abandoned { stream: None, settled: false };
+        let mut stream = Abandoned { stream: None, settled: false, code: self.breach.clone() };
         let reset = async {
             match reset.await {
                 Ok(code) => code,
@@ -172,6 +176,7 @@ impl PeerTask {
                 }
                 Err(e) => {
                     if let Some(code) = e.reset_code() {
+                        *self.breach.lock() = code;
                         receiver.stop(code);
                     }
                     return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await;
@@ -239,12 +244,14 @@ impl PeerTask {
 struct Abandoned {
     stream: Option<JobStream>,
     settled: bool,
+    /// What it is reset with: the peer's breach, if there was one.
+    code: Arc<Mutex<ResetCode>>,
 }
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
         if let (Some(stream), false) = (&mut self.stream, self.settled) {
-            stream.reset(ResetCode::JobEnded);
+            stream.reset(*self.code.lock());
         }
     }
 }
