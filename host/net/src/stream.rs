@@ -379,6 +379,13 @@ impl Sender {
     }
 }
 
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // quinn would stop it with a code that is none of ours. Of a stream that was read to its end this does nothing.
+        self.stop(ResetCode::Cancelled);
+    }
+}
+
 impl Drop for Sender {
     fn drop(&mut self) {
         // quinn would finish it, and the peer would take half a frame for our breach.
