@@ -17,7 +17,7 @@ pub struct Head {
     /// `plan:` k and quorum of the job that it is in, as `4 3`, which is the default: beside three honest workers it is always
     /// chosen.
     pub plan: (usize, usize),
-    /// `sql:` the job's query; [`SQL`] unless said.
+    /// `sql:` the job's query; one of some tenths of a second unless said.
     pub sql: String,
     /// `ends:` how the job may end, alternatives separated by `|`; `verified` unless said.
     pub ends: Vec<String>,
