@@ -74,20 +74,14 @@ impl PeerTask {
 
     /// Talks until the job drops its commands, or wants the stream reset.
     pub(crate) async fn run(self, orders: Orders) {
-        let Orders { mut commands, reset } = orders;
+        let Orders { mut commands, mut reset } = orders;
         let mut stream = Abandoned { stream: None, settled: false, code: self.breach.clone() };
-        let reset = async {
-            match reset.await {
-                Ok(code) => code,
-                // The job has ended without a word for this peer.
-                Err(_) => std::future::pending().await,
-            }
-        };
-        // A write that does not end must not hold a Reset back: it is dropped in the middle, and the stream with it.
+        // A write that does not end must not hold a Reset back: it is dropped in the middle, and the stream with it. A Reset that comes as
+        // the talk ends counts too. Without one, the job has ended without a word for this peer.
         let code = tokio::select! {
             biased;
-            code = reset => Some(code),
-            () = self.talk(&mut commands, &mut stream) => None,
+            Ok(code) = &mut reset => Some(code),
+            () = self.talk(&mut commands, &mut stream) => reset.try_recv().ok(),
         };
         if let (Some(code), Some(stream)) = (code, &mut stream.stream) {
             stream.reset(code);
