@@ -47,8 +47,16 @@ pub(crate) struct Windows {
     receive: u32,
     /// Bytes of ours that the peer has not acknowledged.
     send: u32,
-    /// Streams that the peer has open.
+    /// Streams that the peer may have open at a time.
     streams: u32,
+}
+
+impl Windows {
+    /// The limit of QUIC with which the peer can always have that many open. quinn tells it that streams have ended only
+    /// when these are more than an eighth of the limit; a peer that opens its last ones would wait for that.
+    fn stream_limit(self) -> VarInt {
+        VarInt::from_u32(self.streams + self.streams / 7 + 1)
+    }
 }
 
 /// A stranger that dialled us: an Offer fits in a packet or six, a Bid with evidence leaves in three rounds. A stream for each
@@ -92,7 +100,7 @@ pub struct Widened {
 
 pub(crate) fn transport(windows: Windows) -> Arc<TransportConfig> {
     let mut t = TransportConfig::default();
-    t.max_concurrent_bidi_streams(VarInt::from_u32(windows.streams));
+    t.max_concurrent_bidi_streams(windows.stream_limit());
     t.max_concurrent_uni_streams(VarInt::from_u32(0));
     t.datagram_receive_buffer_size(None);
     t.max_idle_timeout(IdleTimeout::try_from(IDLE).ok());
@@ -168,7 +176,7 @@ impl Connection {
         if state.wide.is_some() {
             self.inner.set_send_window(WIDE.send.into());
         }
-        self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(WIDE.streams));
+        self.inner.set_max_concurrent_bi_streams(WIDE.stream_limit());
         state.jobs += 1;
         Widened { connection: self.clone() }
     }
@@ -177,7 +185,7 @@ impl Connection {
         let mut state = self.shared.state.lock();
         state.jobs -= 1;
         if state.jobs == 0 {
-            self.inner.set_max_concurrent_bi_streams(VarInt::from_u32(self.shared.narrow.streams));
+            self.inner.set_max_concurrent_bi_streams(self.shared.narrow.stream_limit());
             self.inner.set_send_window(self.shared.narrow.send.into());
         }
     }
