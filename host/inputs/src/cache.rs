@@ -5,7 +5,8 @@
 //! is a claim until bytes prove it: naming an input touches no file, its files are made when its last span, which
 //! proves the size, was verified, they are made new and never shortened, and only verified bytes are written. A span is
 //! present at once for all jobs; the map on the disk says so once the span was synced, so that what an unclean end
-//! leaves is true as well. A transfer that breaks off is resumed at the first missing span.
+//! leaves is true as well. A transfer that breaks off is resumed at the first missing span. What cannot be written is
+//! given up whole, for a part of it may be on the disk; what cannot be removed is counted and tried again.
 //!
 //! | held | owner | bound | given back |
 //! |---|---|---|---|
@@ -14,6 +15,7 @@
 //! | `fetching` | a tenant's fetch | one for each entry and tenant | with the fetch's future; other tenants do not wait |
 //! | descriptor | the cache | [`DESCRIPTORS_MAX`] | least recently used first |
 //! | entry on the disk | tenants, by share | [`ENTRIES_MAX`], the budget | idle, of who holds most, oldest first |
+//! | folder | the cache, by a lock | one cache | with the cache, or its process |
 //! | locks | the cache | – | after the disk, at most; no peer is waited for under one |
 
 mod bounds;
@@ -41,6 +43,7 @@ use parking_lot::Mutex;
 
 use crate::descriptors::Descriptors;
 use bounds::Bounds;
+pub use bounds::disk_of;
 use disk::{Disk, Folder, Key};
 pub use lease::{Fetching, Lease, Reservation};
 use state::{Entry, OnDisk, Room, State};
@@ -65,6 +68,9 @@ pub enum CacheError {
     /// The disk.
     #[error("input cache {0}: {1}")]
     Io(String, io::Error),
+    /// Another cache has the folder.
+    #[error("the input cache is in use by another worker: end that one, or give this one an EIDER_HOME of its own")]
+    InUse,
     /// The donated budget is full of inputs that running jobs use.
     #[error("the donated disk ({0} bytes) is full of inputs that running jobs use")]
     Full(u64),
@@ -105,9 +111,12 @@ impl InputCache {
     /// for as long as reading all maps takes.
     ///
     /// # Errors
-    /// [`CacheError::Io`].
+    /// [`CacheError::InUse`], [`CacheError::Io`].
     pub fn open(dir: Dir, budget: u64) -> Result<Self, CacheError> {
-        let folder = Folder::new(dir).map_err(|e| CacheError::Io("its folder".into(), e))?;
+        let folder = Folder::new(dir).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => CacheError::InUse,
+            _ => CacheError::Io("its folder".into(), e),
+        })?;
         Self::open_on(Box::new(folder), budget, BOUNDS)
     }
 
@@ -132,17 +141,24 @@ impl InputCache {
 
     /// Changes the budget. Idle entries above it are given up at once; what jobs use stays until they end. Their files
     /// are removed by a thread that may wait for the disk.
-    pub fn set_budget(&self, bytes: u64) {
+    ///
+    /// `bytes` is asked under the cache's lock, and must not use the cache: of two changes at once, the one that is made
+    /// last has asked last.
+    pub fn change_budget(&self, bytes: impl FnOnce() -> u64) {
         {
             let mut state = self.inner.state.lock();
-            state.budget = bytes;
+            state.budget = bytes();
             state.shrink();
         }
         self.inner.remove_doomed_soon();
     }
 
-    /// Makes what was filled since the last call survive the end of this run. Blocks for as long as the disk takes; to
-    /// be called every few seconds, and before the worker ends.
+    fn set_budget(&self, bytes: u64) {
+        self.change_budget(|| bytes);
+    }
+
+    /// Makes what was filled since the last call survive the end of this run, and tries again to remove what could not
+    /// be removed. Blocks for as long as the disk takes; to be called every few seconds, and before the worker ends.
     ///
     /// # Errors
     /// The first [`CacheError::Io`]; the other entries are synced all the same.
@@ -152,6 +168,7 @@ impl InputCache {
         for entry in dirty {
             result = result.and(self.inner.sync_entry(&entry));
         }
+        self.inner.state.lock().try_stuck_again();
         self.inner.remove_doomed();
         result
     }
@@ -166,7 +183,7 @@ impl Inner {
         let end = end.filter(|end| start < *end).ok_or(CacheError::NotSpans(start, length))?;
         let err = |e| CacheError::Io(key.data(), e);
         let _alone = entry.disk.lock();
-        let on_disk = self.state.lock().on_disk(key);
+        let on_disk = self.state.lock().on_disk(entry);
         let generation = if let OnDisk::Files(generation) = on_disk {
             generation
         } else {
@@ -177,6 +194,7 @@ impl Inner {
                 return Err(CacheError::NotReserved);
             }
             self.unlink(key, on_disk).map_err(err)?;
+            self.state.lock().removed(key);
             let data = self.create(key, tenant).map_err(err)?;
             let generation = self.state.lock().created(key, tenant, room);
             self.descriptors.keep((key, generation), Arc::new(data));
@@ -194,7 +212,11 @@ impl Inner {
         for gap in &gaps {
             let at = self.bounds.bytes(gap, key.size);
             let piece = &bytes[to_index(at.start - start)..to_index(at.end - start)];
-            self.disk.write(&key.data(), &file, at.start, piece).map_err(err)?;
+            self.disk.write(&key.data(), &file, at.start, piece).map_err(|e| {
+                // A part may be on the disk, which nobody is charged for.
+                self.state.lock().doom(key);
+                err(e)
+            })?;
         }
         self.state.lock().filled(key, tenant, &gaps, room);
         Ok(())
@@ -210,8 +232,8 @@ impl Inner {
             Ok(data)
         });
         self.unsynced.lock().insert(key);
-        if made.is_err() {
-            self.unlink(key, OnDisk::Nothing)?;
+        if made.is_err() && self.unlink(key, OnDisk::Nothing).is_err() {
+            self.state.lock().left(key, tenant);
         }
         made
     }
@@ -222,7 +244,7 @@ impl Inner {
         let _alone = entry.disk.lock();
         let (on_disk, dirty) = {
             let state = self.state.lock();
-            (state.on_disk(key), state.dirty(key))
+            (state.on_disk(entry), state.dirty(key))
         };
         let (OnDisk::Files(generation), Some(dirty)) = (on_disk, dirty) else { return Ok(()) };
         let later = |name: String| {
@@ -270,16 +292,16 @@ impl Inner {
         opened
     }
 
-    /// Removes whatever has the names of an entry, the map first. Its `disk` is held.
+    /// Removes whatever has the names of an entry, the map first, and the data in any case. Its `disk` is held.
     fn unlink(&self, key: Key, on_disk: OnDisk) -> io::Result<()> {
         if let OnDisk::Files(generation) | OnDisk::Leftovers(generation) = on_disk {
             self.descriptors.close(&(key, generation));
         }
-        let unlinked = self.disk.unlink(&key.map()).and_then(|()| self.disk.unlink(&key.data()));
+        let (map, data) = (self.disk.unlink(&key.map()), self.disk.unlink(&key.data()));
         if on_disk != OnDisk::Nothing {
             self.unsynced.lock().insert(key);
         }
-        unlinked
+        map.and(data)
     }
 
     /// Removes the files of what was given up, on a thread that may wait for the disk; one thread at a time.
@@ -310,13 +332,17 @@ impl Inner {
             };
             let key = entry.key;
             let _alone = entry.disk.lock();
-            let on_disk = self.state.lock().on_disk(key);
+            let on_disk = self.state.lock().on_disk(&entry);
             if !matches!(on_disk, OnDisk::Leftovers(_)) {
                 continue;
             }
             match self.unlink(key, on_disk) {
                 Ok(()) => self.state.lock().removed(key),
-                Err(e) => tracing::warn!("input cache: {} cannot be removed: {e}", key.data()),
+                Err(e) => {
+                    if self.state.lock().not_removed(key) {
+                        tracing::warn!("input cache: {} cannot be removed; it is tried again: {e}", key.data());
+                    }
+                }
             }
         }
     }

@@ -79,6 +79,9 @@ pub enum InputError {
     /// A name twice.
     #[error("input {0}: the name is used twice")]
     Twice(String),
+    /// More bytes than a number can name; such files have holes.
+    #[error("input {0}: with {1} the inputs have more than {max} bytes", max = u64::MAX)]
+    TooLarge(String, PathBuf),
     /// It changed while it was hashed.
     #[error("input {0}: {1} changed while it was read; run the query again when it is at rest")]
     Changed(String, PathBuf),
@@ -144,7 +147,10 @@ impl Inputs {
         let planned = expand(args)?.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?;
         let entries: Vec<_> = planned.iter().map(|p| p.entry.clone()).collect();
         manifest_check(&entries)?;
-        let total = entries.iter().map(|e| e.size).sum();
+        let total = planned.iter().try_fold(0_u64, |sum, p| {
+            let too_large = || InputError::TooLarge(p.entry.table.clone(), p.path.clone());
+            sum.checked_add(p.entry.size).ok_or_else(too_large)
+        })?;
         let mut outboards = Outboards::new(scratch.into(), InMemory::default());
         let open = Arc::new(Descriptors::new(DESCRIPTORS_MAX));
         let (mut done, mut pinned) = (0, vec![]);

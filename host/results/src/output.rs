@@ -80,8 +80,8 @@ impl Output {
         OutputSink { messages: self.messages.downgrade(), failure: self.failure.clone() }
     }
 
-    /// The sink has all bytes: ends the form, waits until all is written, and puts the file in its place. If the future
-    /// is dropped, there is no file.
+    /// The sink has all bytes: ends the form, waits until all is written, and puts the file in its place once it is on
+    /// the disk. If the future is dropped, there is no file.
     ///
     /// # Errors
     /// What is wrong with the result, the writer or the file, now or earlier.
@@ -91,7 +91,9 @@ impl Output {
         let written = if queued { finished.await.ok() } else { None };
         written.unwrap_or_else(|| Err(why(&self.failure))).map_err(OutputError::Write)?;
         let Some((place, path)) = self.file else { return Ok(()) };
-        place.take().map_err(|e| OutputError::File(path, e))
+        let synced = tokio::task::spawn_blocking(move || place.sync().map(|()| place)).await;
+        let taken = synced.map_err(io::Error::other).and_then(|place| place?.take());
+        taken.map_err(|e| OutputError::File(path, e))
     }
 }
 

@@ -208,3 +208,30 @@ fn forms_go_by_their_names_and_endings() {
     assert!("xml".parse::<OutputFormat>().is_err());
     assert_eq!(OutputFormat::of_path("csv".as_ref()), None);
 }
+
+#[tokio::test]
+async fn two_results_for_one_file_are_never_mixed_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    let (long, short) = (stream(&[1000]), stream(&[2]));
+    let whole = [&long, &short].map(|bytes| formatted(OutputFormat::Csv, bytes.clone()).unwrap());
+    let outputs = [(); 2].map(|()| Output::to_file(OutputFormat::Csv, &path).unwrap());
+    for ((output, bytes), whole) in outputs.into_iter().zip([long, short]).zip(whole) {
+        output.sink().write(bytes).await.unwrap();
+        output.finish().await.unwrap();
+        assert!(std::fs::read(&path).unwrap() == whole, "it said that it was written");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_in_its_place_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    let output = Output::to_file(OutputFormat::Csv, &path).unwrap();
+    output.sink().write(stream(&[2])).await.unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(matches!(output.finish().await, Err(OutputError::File(..))));
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(left, ["out.csv"]);
+}

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 /// Bytes of a result that are kept in memory: most results, and a file takes longer to make than they to write.
 const IN_MEMORY: u64 = 1 << 20;
 
-/// Bytes of the disk that a result takes at a time.
+/// Bytes of the disk that a result takes at a time once it is a file.
 const DISK_STEP: u64 = 8 << 20;
 
 /// A job that was dispatched.
@@ -42,7 +42,7 @@ pub struct Product {
     pub result: Option<Kept>,
 }
 
-/// Who counts the disk that results take.
+/// Who counts what results take: the disk, and as if it were disk the memory of small ones.
 pub trait Disk: Send + Sync {
     /// So many bytes more are about to be written.
     fn take(&self, bytes: u64);
@@ -59,7 +59,7 @@ impl Disk for Uncounted {
     fn give_back(&self, _: u64) {}
 }
 
-/// Bytes of the disk that a result has taken, given back when it is dropped.
+/// Bytes that a result has taken, given back when it is dropped.
 struct Taken {
     disk: Arc<dyn Disk>,
     bytes: u64,
@@ -70,17 +70,24 @@ impl Taken {
         self.disk.take(bytes);
         self.bytes += bytes;
     }
-}
 
-impl Drop for Taken {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.disk.give_back(self.bytes);
+    /// Gives back what is more than so many bytes.
+    fn cut(&mut self, bytes: u64) {
+        let more = self.bytes.saturating_sub(bytes);
+        if more > 0 {
+            self.bytes -= more;
+            self.disk.give_back(more);
         }
     }
 }
 
-/// A result: an unlinked file or memory, its tree, and the disk that it takes for as long as this lives.
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.cut(0);
+    }
+}
+
+/// A result: an unlinked file or memory, its tree, and what it takes of the disk's count for as long as this lives.
 pub struct Kept {
     /// The Arrow IPC stream.
     pub file: Arc<File>,
@@ -91,7 +98,7 @@ pub struct Kept {
 
 impl std::fmt::Debug for Kept {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kept({}, {} bytes on disk)", self.outboard.root, self.taken.bytes)
+        write!(f, "Kept({}, {} bytes)", self.outboard.root, self.taken.bytes)
     }
 }
 
@@ -101,7 +108,7 @@ impl Kept {
         Source { bytes: self.file.clone(), outboard: self.outboard.clone(), checked: false }
     }
 
-    /// A result that was made elsewhere, and takes no disk that is counted: for runners of tests.
+    /// A result that was made elsewhere, and takes nothing that is counted: for runners of tests.
     #[doc(hidden)]
     pub fn uncounted(file: File, outboard: Outboard) -> Self {
         let taken = Taken { disk: Arc::new(Uncounted), bytes: 0 };
@@ -158,7 +165,7 @@ pub struct CellRunner {
 }
 
 impl CellRunner {
-    /// Cells from `pools`; results that are not small are kept in unlinked files in `spool`, and counted by `disk`.
+    /// Cells from `pools`; results are counted by `disk`, and those that are not small are kept in unlinked files in `spool`.
     pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
         let key = |p: &Pool| (p.image().engine().into(), p.image().variant());
         Self { pools: pools.into_iter().map(|p| (key(&p), p)).collect(), spool: spool.into(), disk }
@@ -191,7 +198,8 @@ impl CellRunner {
                 result: None,
             }),
             Finished::Done { rows, usage } => {
-                let JobBroker { spool, taken, written, bytes_read, reads, .. } = broker;
+                let JobBroker { spool, mut taken, written, bytes_read, reads, .. } = broker;
+                taken.cut(written);
                 let metering = Metering { fuel: usage.fuel, bytes_read, reads, memory: usage.memory };
                 let (file, outboard) = hash_spool(spool, written).await?;
                 let root = Hash::from(outboard.root);
@@ -304,10 +312,11 @@ impl Broker for JobBroker<'_> {
         if before <= IN_MEMORY && self.written > IN_MEMORY {
             self.move_to_disk().map_err(BrokerError::Spool)?;
         }
-        // Room is made in steps, before it is needed: making it can mean deleting inputs that no job uses.
-        if self.written > IN_MEMORY && self.written > self.taken.bytes {
-            let step = (self.written - self.taken.bytes).next_multiple_of(DISK_STEP).min(self.limit.max(1));
-            self.taken.grow(step);
+        // Room is made before it is needed, and for a file in steps: making it can mean deleting inputs that no job uses.
+        if self.written > self.taken.bytes {
+            let short = self.written - self.taken.bytes;
+            let step = if self.written <= IN_MEMORY { short } else { short.next_multiple_of(DISK_STEP) };
+            self.taken.grow(step.min(self.limit - self.taken.bytes));
         }
         // A write to the page cache: shorter than a hop to another thread, except when the disk is behind.
         self.spool.write_all(&bytes).map_err(BrokerError::Spool)
@@ -315,5 +324,81 @@ impl Broker for JobBroker<'_> {
 
     fn progress(&mut self, done: u32) {
         self.progress.send_modify(|p| p.done = done);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+
+    impl Disk for Counting {
+        fn take(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fn give_back(&self, bytes: u64) {
+            self.0.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    struct Nothing;
+
+    impl InputReader for Nothing {
+        fn read<'a>(&'a self, _: u32, _: u64, _: &'a mut [u8]) -> Reading<'a> {
+            Box::pin(std::future::ready(Err(BrokerError::InputUnavailable("t".into(), "there is none".into()))))
+        }
+    }
+
+    fn broker(folder: &Path, disk: Arc<Counting>, limit: u64) -> JobBroker<'_> {
+        let (progress, _) = watch::channel(Progress { stage: Stage::Running, done: 0, bytes_read: 0 });
+        JobBroker {
+            inputs: &Nothing,
+            spool: tempfile::tempfile_in(folder).unwrap(),
+            folder,
+            taken: Taken { disk, bytes: 0 },
+            written: 0,
+            limit,
+            bytes_read: 0,
+            reads: 0,
+            progress,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_counts_from_its_first_byte_and_never_for_more_than_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        for limit in [1, 1000, IN_MEMORY, IN_MEMORY + 1, DISK_STEP, 3 * DISK_STEP + 5] {
+            let disk = Arc::new(Counting::default());
+            let mut broker = broker(dir.path(), disk.clone(), limit);
+            while broker.written < limit {
+                let piece = (limit - broker.written).min(300_000);
+                broker.write(vec![7; usize::try_from(piece).unwrap()]).await.unwrap();
+                let taken = disk.0.load(Ordering::Relaxed);
+                assert!((broker.written..=limit).contains(&taken), "{taken} bytes for {}", broker.written);
+                assert!(broker.written > IN_MEMORY || taken == broker.written, "{taken}");
+            }
+            assert!(matches!(broker.write(vec![7]).await, Err(BrokerError::ResultTooLarge(_))));
+            drop(broker);
+            assert_eq!(disk.0.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_that_is_whole_gives_back_what_it_does_not_need() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Counting::default());
+        let mut broker = broker(dir.path(), disk.clone(), 1 << 30);
+        broker.write(vec![7; 2 << 20]).await.unwrap();
+        assert_eq!(disk.0.load(Ordering::Relaxed), DISK_STEP);
+        let JobBroker { mut taken, written, .. } = broker;
+        taken.cut(written);
+        assert_eq!(disk.0.load(Ordering::Relaxed), 2 << 20);
+        drop(taken);
+        assert_eq!(disk.0.load(Ordering::Relaxed), 0);
     }
 }

@@ -90,6 +90,27 @@ fn tar_of(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, AuditError> {
     tar.into_inner().map_err(form)
 }
 
+/// The files of a tar. Together they hold no more than it does: what is no plain file, such as one with holes, is refused
+/// before it is read.
+fn files_of(tar: &[u8]) -> Result<Vec<(String, Vec<u8>)>, AuditError> {
+    let (mut files, mut left) = (vec![], tar.len() as u64);
+    for entry in tar::Archive::new(tar).entries().map_err(form)?.raw(true) {
+        let entry = entry.map_err(form)?;
+        let name = entry.path().map_err(form)?.to_str().unwrap_or_default().to_string();
+        if entry.header().entry_type() != tar::EntryType::Regular {
+            return Err(form(format!("{name:?} is no plain file")));
+        }
+        if files.len() >= FILES_MAX {
+            return Err(form("too many files"));
+        }
+        let mut content = vec![];
+        entry.take(left + 1).read_to_end(&mut content).map_err(form)?;
+        left = left.checked_sub(content.len() as u64).ok_or_else(|| form("its files are larger than itself"))?;
+        files.push((name, content));
+    }
+    Ok(files)
+}
+
 /// Makes the archive of a job out of the texts of its record and policy.
 ///
 /// # Errors
@@ -124,17 +145,7 @@ pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result
 /// # Errors
 /// [`AuditError`], which names what is wrong.
 pub fn open(bytes: &[u8]) -> Result<Archive, AuditError> {
-    let mut files = vec![];
-    for entry in tar::Archive::new(bytes).entries().map_err(form)? {
-        let mut entry = entry.map_err(form)?;
-        let name = entry.path().map_err(form)?.to_str().unwrap_or_default().to_string();
-        let mut content = vec![];
-        entry.read_to_end(&mut content).map_err(form)?;
-        if files.len() >= FILES_MAX {
-            return Err(form("too many files"));
-        }
-        files.push((name, content));
-    }
+    let files = files_of(bytes)?;
     let file = |name: &str| {
         files.iter().find(|(n, _)| n == name).map(|(_, b)| &b[..]).ok_or_else(|| form(format!("there is no {name}")))
     };
@@ -235,8 +246,10 @@ impl Archive {
             if let Some(receipt) = &peer.signed_receipt {
                 let receipt = Signed::<Settle>::open(&open(receipt)?, record.version, node)
                     .map_err(|e| bad(format!("the receipt of {node}: {e}")))?;
-                if receipt.message().offer != record.job {
-                    return Err(bad(format!("the receipt of {node} is for another job")));
+                let m = receipt.message();
+                if m.offer != record.job || m.task != offer.task || m.worker != node || Some(m.digest) != record.digest
+                {
+                    return Err(bad(format!("the receipt of {node} is for another job or outcome")));
                 }
             }
         }
@@ -262,10 +275,10 @@ impl Archive {
         }
         for moment in &record.timeline {
             let What::Dispatch { seat, among } = &moment.what else { continue };
-            let held = |p: &usize| record.peers.get(*p).and_then(|peer| Some((peer.node?, peer.weight)));
+            let held = |(p, weight): &(usize, u64)| record.peers.get(*p).and_then(|peer| Some((peer.node?, *weight)));
             let held: Option<Vec<_>> = among.iter().map(held).collect();
             let held = held.ok_or_else(|| bad("a seat was drawn among candidates that there were not"))?;
-            let drawn = eider_core::seat(&seed, *seat, &held).and_then(|i| among.get(i).copied());
+            let drawn = eider_core::seat(&seed, *seat, &held).and_then(|i| Some(among.get(i)?.0));
             if drawn.is_none() || drawn != moment.peer {
                 return Err(bad("a seat was given to another candidate than the draw gives it to"));
             }
@@ -344,5 +357,51 @@ impl Archive {
             activated: &known.activated,
         };
         appraise(bid.evidence.as_ref().map(|e| &e[..]), &expected, now, policy)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The most memory that this process has ever had, bytes.
+    fn peak() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    #[test]
+    fn a_hole_in_an_archive_costs_no_memory() {
+        // A header, no byte of data, and the end: 1.5 KiB that say that half a gigabyte of zeros is in them. A test's
+        // machine could not bear what twelve octal digits can say.
+        const HOLE: u64 = 2 * ARCHIVE_MAX;
+        let mut header = tar::Header::new_gnu();
+        header.set_path("record.json").unwrap();
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.sparse[0].set_offset(HOLE);
+        gnu.sparse[0].set_length(0);
+        gnu.set_real_size(HOLE);
+        header.set_cksum();
+        let mut archive = header.as_bytes().to_vec();
+        archive.resize(3 * 512, 0);
+
+        let before = peak();
+        assert!(matches!(open(&archive), Err(AuditError::Form(why)) if why.contains("no plain file")));
+        let more = peak() - before;
+        assert!(more < ARCHIVE_MAX, "{} bytes of archive cost {more} bytes of memory", archive.len());
+    }
+
+    #[test]
+    fn the_files_of_a_tar_are_read_as_they_were_written() {
+        let files = vec![("record.json".to_string(), vec![7; 1000]), ("evidence/none.cbor".to_string(), vec![])];
+        let tar = tar_of(&files).unwrap();
+        assert_eq!(files_of(&tar).unwrap(), files);
+        assert!(files_of(&tar[..1024]).is_err());
     }
 }

@@ -76,8 +76,8 @@ pub struct PeerRecord {
     pub address: String,
     /// Who answered there.
     pub node: Option<NodeId>,
-    /// Its weight in the draw of seats.
-    pub weight: u64,
+    /// The network that it was met in.
+    pub network: Option<String>,
     /// What became of it.
     pub fate: Fate,
     /// Whether it is to blame: it lied or broke the protocol.
@@ -127,8 +127,8 @@ pub enum What {
     Dispatch {
         /// Which seat of the job.
         seat: u32,
-        /// Whose Bids were held then.
-        among: Vec<usize>,
+        /// Whose Bids were held then, and what each weighed.
+        among: Vec<(usize, u64)>,
     },
     /// Commit came.
     Commit,
@@ -296,23 +296,58 @@ impl fmt::Display for Fate {
     }
 }
 
-/// A reset code that serialises as its text.
+/// A reset code that serialises as its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResetCodeWord(pub ResetCode);
 
 impl Serialize for ResetCodeWord {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&self.0)
+        s.serialize_str(self.0.word())
     }
 }
 
 impl<'de> Deserialize<'de> for ResetCodeWord {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let word = String::deserialize(d)?;
-        let code = ResetCode::ALL.iter().find(|c| c.to_string() == word);
-        code.map(|c| Self(*c)).ok_or_else(|| serde::de::Error::custom(format!("{word:?} is no reset code")))
+        let code = ResetCode::from_word(&word).or_else(|| {
+            let earlier = SENTENCES.iter().find(|(_, sentence)| *sentence == word);
+            earlier.map(|(code, _)| *code)
+        });
+        code.map(Self).ok_or_else(|| serde::de::Error::custom(format!("{word:?} is no reset code")))
     }
 }
+
+/// What stood in records for each code before there were words: fixed, whatever a code's text is now.
+const SENTENCES: &[(ResetCode, &str)] = &[
+    (ResetCode::Cancelled, "the requester cancelled the job"),
+    (ResetCode::QuorumReached, "quorum was reached without this worker"),
+    (ResetCode::NotChosen, "other bids were chosen"),
+    (ResetCode::DeadlinePassed, "the job's deadline passed"),
+    (ResetCode::JobEnded, "the job ended without a result"),
+    (ResetCode::Stalled, "no progress for too long"),
+    (ResetCode::Dissent, "its commit disagrees with the quorum"),
+    (ResetCode::WrongBytes, "its bytes do not match the committed root"),
+    (ResetCode::Equivocation, "it committed to two different results"),
+    (ResetCode::Malformed, "malformed message"),
+    (ResetCode::FrameTooLarge, "frame too large"),
+    (ResetCode::UnknownKind, "unknown frame kind"),
+    (ResetCode::Unexpected, "message out of order"),
+    (ResetCode::BadSignature, "bad signature"),
+    (ResetCode::WrongPeer, "message of or for another node"),
+    (ResetCode::TaskMismatch, "dispatch does not match its offer"),
+    (ResetCode::NotGranted, "input was not granted"),
+    (ResetCode::TooMany, "too many requests"),
+    (ResetCode::Incompatible, "a value of a later version"),
+    (ResetCode::Expired, "the offer has expired"),
+    (ResetCode::CellFailed, "the worker's sandbox failed"),
+    (ResetCode::ShuttingDown, "the node is shutting down"),
+    (ResetCode::OverCapacity, "the worker's capacity was taken meanwhile"),
+    (ResetCode::InputUnavailable, "an input could not be had"),
+    (ResetCode::InputChanged, "an input changed while the job ran"),
+    (ResetCode::TimeLimit, "the job ran out of its time on this worker"),
+    (ResetCode::DiskFull, "the worker cannot keep the result"),
+    (ResetCode::Withdrawn, "the machine's owner took the donation back"),
+];
 
 impl JobRecord {
     /// When something first happened, ms since the start.
@@ -323,5 +358,25 @@ impl JobRecord {
     /// How long the job took, ms.
     pub fn took_ms(&self) -> f64 {
         self.timeline.last().map_or(0.0, |m| m.ms)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_written_as_its_word_and_read_also_from_the_sentence_of_earlier_records() {
+        for code in ResetCode::ALL {
+            let json = serde_json::to_string(&ResetCodeWord(*code)).unwrap();
+            assert_eq!(json, format!("{:?}", code.word()));
+            assert_eq!(serde_json::from_str::<ResetCodeWord>(&json).unwrap(), ResetCodeWord(*code));
+        }
+        for (code, sentence) in SENTENCES {
+            let read: ResetCodeWord = serde_json::from_value((*sentence).into()).unwrap();
+            assert_eq!(read, ResetCodeWord(*code));
+        }
+        assert!(serde_json::from_str::<ResetCodeWord>("\"no such code\"").is_err());
     }
 }

@@ -2,10 +2,11 @@
 //! file, which its owner can attach from any DuckDB or SQLite client.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use eider_attest::Issued;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 
 use crate::memory::{Memory, Requirement};
 use crate::record::JobRecord;
@@ -31,6 +32,11 @@ pub enum StoreError {
     Job(PathBuf, String),
 }
 
+/// Several queries of one user may end at once: each waits so long for the others.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A new store is made in some milliseconds.
+const AGAIN: Duration = Duration::from_millis(5);
+
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS job (
         id TEXT PRIMARY KEY, at INTEGER NOT NULL, class TEXT NOT NULL, ended TEXT NOT NULL, policy TEXT,
@@ -50,11 +56,22 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let err = |e| StoreError::Db(path.to_owned(), e);
         let db = Connection::open(path).map_err(err)?;
-        // Several queries of one user may end at once.
-        db.busy_timeout(Duration::from_secs(10)).map_err(err)?;
-        db.pragma_update(None, "journal_mode", "WAL").map_err(err)?;
-        db.execute_batch(SCHEMA).map_err(err)?;
+        db.busy_timeout(PATIENCE).map_err(err)?;
+        // SQLite's own patience is not for a change of the journal, nor for what reads while another one changes it.
+        let since = Instant::now();
+        while let Err(e) = Self::make(&db) {
+            if e.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || since.elapsed() >= PATIENCE {
+                return Err(err(e));
+            }
+            thread::sleep(AGAIN);
+        }
         Ok(Self { path: path.to_owned(), db })
+    }
+
+    /// Does nothing to a store that is made.
+    fn make(db: &Connection) -> rusqlite::Result<()> {
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.execute_batch(SCHEMA)
     }
 
     fn err(&self, e: rusqlite::Error) -> StoreError {
@@ -186,5 +203,34 @@ impl Store {
             (Some(job), 0) => Ok(job),
             _ => Err(bad(format!("several jobs begin with {prefix}: give more digits"))),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_made_by_several_at_once_and_none_is_refused() {
+        const AT_ONCE: usize = 4;
+        // In memory, where there is such a folder.
+        let shm = Path::new("/dev/shm");
+        let dir = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+        let dir = dir.join(format!("eider-store-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let opened = (0..300).flat_map(|n| {
+            let (path, barrier) = (dir.join(format!("{n}.sqlite")), Barrier::new(AT_ONCE));
+            let open = || {
+                barrier.wait();
+                Store::open(&path).map(drop).map_err(|e| e.to_string())
+            };
+            thread::scope(|scope| [(); AT_ONCE].map(|()| scope.spawn(open)).map(|one| one.join().unwrap()))
+        });
+        let failed: Vec<_> = opened.filter_map(Result::err).collect();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(failed, [""; 0]);
     }
 }

@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use super::map;
+use eider_protocol::InputsSummary;
+
+use super::{SPAN, map};
 
 /// What bounds a cache. Only tests have others than the default.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,14 @@ pub(super) struct Bounds {
 
 /// What file systems give out at once.
 const BLOCK: u64 = 4 << 10;
+
+/// Bytes of the donated disk that a job's inputs take at most in a cache, however their sizes differ: their own, and for
+/// each a map and the ends of two blocks, some 8 KiB. `count` 1 is one input of `bytes`.
+pub fn disk_of(inputs: &InputsSummary) -> u64 {
+    // A map has a byte for each span, of which each input may have a part.
+    let each = BLOCK + map::HEADER + 1 + (BLOCK - 1);
+    inputs.bytes.saturating_add(inputs.bytes / SPAN).saturating_add(u64::from(inputs.count) * each)
+}
 
 impl Bounds {
     /// What an entry takes on the disk beside its spans: its map, and the end of its last block.

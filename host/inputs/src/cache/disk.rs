@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use eider_protocol::Hash;
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 /// What tells entries apart. A hash alone does not: the same hash with another size is another claim, by another
 /// stranger.
@@ -78,7 +78,7 @@ pub(super) trait Disk: std::fmt::Debug + Send + Sync {
     fn list(&self, each: &mut dyn FnMut(Found)) -> io::Result<()>;
 }
 
-/// A folder that only the cache writes to.
+/// A folder that only the cache writes to: its lock is held for as long as this lives, and no longer than the process.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: Dir,
@@ -87,8 +87,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// [`io::ErrorKind::WouldBlock`] if another one has the folder.
     pub(super) fn new(dir: Dir) -> io::Result<Self> {
         let itself = dir.open(".")?.into_std();
+        flock(&itself, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { dir, itself })
     }
 
@@ -98,6 +100,13 @@ impl Folder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o600).custom_flags(flags.bits().cast_signed());
         options
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started still has the descriptor.
+        let _ = flock(&self.itself, FlockOperation::Unlock);
     }
 }
 

@@ -123,7 +123,11 @@ impl Lease {
         if room.key != self.entry.key {
             return Err(CacheError::NotReserved);
         }
-        self.cache.fill(&self.entry, self.tenant, &mut room.room, start, bytes)
+        let filled = self.cache.fill(&self.entry, self.tenant, &mut room.room, start, bytes);
+        if filled.is_err() {
+            self.cache.remove_doomed_soon();
+        }
+        filled
     }
 
     /// Fills `into` from `offset` on: at once if the bytes are in the page cache, else on a thread that may wait.

@@ -1,7 +1,7 @@
 //! What the cache knows in memory: entries, their spans, their leases. Nothing here touches the disk, and the lock
 //! around it is held for no longer than that takes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -36,8 +36,18 @@ enum Stage {
     /// No file; its size is a claim.
     Absent,
     Made(Made),
-    /// The files of this generation wait for their removal; for everybody else they are gone.
-    Doomed(u64),
+    /// The files wait for their removal; for everybody else they are gone.
+    Doomed(Doomed),
+}
+
+#[derive(Debug)]
+struct Doomed {
+    /// Of its files.
+    generation: u64,
+    /// Who was charged for which part,
+    shares: HashMap<NodeId, u64>,
+    /// and is again, since they could not be removed.
+    stuck: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +89,8 @@ pub(super) struct State {
     made: usize,
     dirty: BTreeSet<Key>,
     doomed: Vec<Arc<Entry>>,
+    /// What could not be removed, until the next sync.
+    stuck: BTreeMap<Key, Arc<Entry>>,
     /// Whether somebody is removing what is doomed.
     pub(super) removing: bool,
     clock: u64,
@@ -95,6 +107,7 @@ impl State {
             made: 0,
             dirty: BTreeSet::new(),
             doomed: vec![],
+            stuck: BTreeMap::new(),
             removing: false,
             clock: 0,
         }
@@ -205,11 +218,13 @@ impl State {
         }
     }
 
-    pub(super) fn on_disk(&self, key: Key) -> OnDisk {
-        match self.slots.get(&key).map(|s| &s.stage) {
+    /// For who holds its `disk`. Of an entry that was forgotten, and perhaps leased anew as another one, it is nothing.
+    pub(super) fn on_disk(&self, entry: &Entry) -> OnDisk {
+        let slot = self.slots.get(&entry.key).filter(|slot| std::ptr::eq(&*slot.entry, entry));
+        match slot.map(|s| &s.stage) {
             None | Some(Stage::Absent) => OnDisk::Nothing,
             Some(Stage::Made(made)) => OnDisk::Files(made.generation),
-            Some(Stage::Doomed(generation)) => OnDisk::Leftovers(*generation),
+            Some(Stage::Doomed(doomed)) => OnDisk::Leftovers(doomed.generation),
         }
     }
 
@@ -312,19 +327,25 @@ impl State {
     /// Gives an entry up: at once for everybody, its files with the next [`Self::next_doomed`].
     pub(super) fn doom(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(&key) else { return };
-        let Stage::Made(made) = &slot.stage else { return };
-        let doomed = Stage::Doomed(made.generation);
-        if let Stage::Made(made) = mem::replace(&mut slot.stage, doomed) {
-            self.doomed.push(slot.entry.clone());
-            self.dirty.remove(&key);
-            self.made -= 1;
-            if let Some(idle) = made.idle {
-                self.ledger.wake(idle);
-            }
-            for (tenant, bytes) in made.shares {
-                self.ledger.discharge(tenant, bytes);
-            }
+        let Stage::Made(made) = &mut slot.stage else { return };
+        let (generation, shares, idle) = (made.generation, mem::take(&mut made.shares), made.idle);
+        for (tenant, bytes) in &shares {
+            self.ledger.discharge(*tenant, *bytes);
         }
+        slot.stage = Stage::Doomed(Doomed { generation, shares, stuck: false });
+        self.doomed.push(slot.entry.clone());
+        self.dirty.remove(&key);
+        self.made -= 1;
+        if let Some(idle) = idle {
+            self.ledger.wake(idle);
+        }
+    }
+
+    /// An entry that could not be made has left a name that cannot be removed.
+    pub(super) fn left(&mut self, key: Key, tenant: NodeId) {
+        self.make(key, RangeSet::new());
+        self.charge(key, tenant, self.bounds.overhead(key.size));
+        self.doom(key);
     }
 
     pub(super) fn any_doomed(&self) -> bool {
@@ -337,10 +358,35 @@ impl State {
 
     /// The files of a doomed entry are gone.
     pub(super) fn removed(&mut self, key: Key) {
-        if let Some(slot) = self.slots.get_mut(&key) {
-            slot.stage = Stage::Absent;
-            self.rest(key);
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        if let Stage::Doomed(Doomed { shares, stuck: true, .. }) = mem::replace(&mut slot.stage, Stage::Absent) {
+            self.made -= 1;
+            for (tenant, bytes) in shares {
+                self.ledger.discharge(tenant, bytes);
+            }
         }
+        self.rest(key);
+    }
+
+    /// They are not, and count until they are; whether that is new.
+    pub(super) fn not_removed(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slots.get_mut(&key) else { return false };
+        let Stage::Doomed(doomed) = &mut slot.stage else { return false };
+        let first = !mem::replace(&mut doomed.stuck, true);
+        if first {
+            self.made += 1;
+            for (tenant, bytes) in &doomed.shares {
+                self.ledger.charge(*tenant, *bytes);
+            }
+        }
+        self.stuck.insert(key, slot.entry.clone());
+        self.shrink();
+        first
+    }
+
+    /// What could not be removed is tried with the next [`Self::next_doomed`].
+    pub(super) fn try_stuck_again(&mut self) {
+        self.doomed.extend(mem::take(&mut self.stuck).into_values());
     }
 
     /// Entries with spans that are not yet in their maps; asked again, it names only newer ones.
@@ -383,12 +429,17 @@ impl State {
     #[cfg(test)]
     pub(super) fn invariant_books_balance(&self) {
         let mades: Vec<_> = self.slots.keys().filter_map(|key| Some((*key, self.made(*key)?))).collect();
+        let stuck = self.slots.values().filter_map(|slot| match &slot.stage {
+            Stage::Doomed(doomed) if doomed.stuck => Some(doomed.shares.values().sum::<u64>()),
+            _ => None,
+        });
+        let stuck: Vec<_> = stuck.collect();
         let bytes = |(key, made): &(Key, &Made)| {
             made.present.iter().map(|run| self.bounds.count(run, key.size)).sum::<u64>()
                 + self.bounds.overhead(key.size)
         };
-        assert_eq!(self.ledger.held(), mades.iter().map(bytes).sum::<u64>());
-        assert_eq!(self.made, mades.len());
+        assert_eq!(self.ledger.held(), mades.iter().map(bytes).sum::<u64>() + stuck.iter().sum::<u64>());
+        assert_eq!(self.made, mades.len() + stuck.len());
         let idle: Vec<_> = mades.iter().filter(|(key, _)| self.slots[key].leases == 0).collect();
         assert_eq!(self.ledger.idle(), (idle.iter().map(|e| bytes(e)).sum(), idle.len()));
         assert!(mades.iter().all(|(key, made)| made.idle.is_some() == (self.slots[key].leases == 0)));

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cap_std::ambient_authority;
 
@@ -353,4 +354,137 @@ fn the_sweep_keeps_whole_pairs_alone() {
     assert!(outside.path().exists());
     assert_eq!(cache.used(), SPAN + 9 + OVERHEAD);
     fetch(&cache.lease(hash(8), SPAN + 9, BOB), 0, SPAN + 9).unwrap();
+}
+
+#[test]
+fn a_folder_is_one_caches_at_a_time_and_a_second_one_is_told_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let again = || InputCache::open(Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap(), SPAN);
+    let first = again().unwrap();
+    let refused = again().unwrap_err();
+    assert!(matches!(refused, CacheError::InUse) && refused.to_string().contains("EIDER_HOME"), "{refused}");
+    // As long as a job has a part of it.
+    let lease = first.lease(hash(1), 1, ALICE);
+    drop(first);
+    assert!(matches!(again(), Err(CacheError::InUse)));
+    drop(lease);
+    again().unwrap();
+}
+
+/// A folder that for a while cannot remove names, or keeps the first byte of what is written, as one whose disk has an
+/// error.
+#[derive(Debug)]
+struct Reluctant {
+    folder: Folder,
+    keeps_names: Arc<AtomicBool>,
+    tears_data: Arc<AtomicBool>,
+}
+
+impl Disk for Reluctant {
+    fn create(&self, name: &str, length: u64) -> io::Result<File> {
+        self.folder.create(name, length)
+    }
+    fn open(&self, name: &str) -> io::Result<File> {
+        self.folder.open(name)
+    }
+    fn write(&self, name: &str, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if !self.tears_data.load(Ordering::Relaxed) || name.ends_with(".map") {
+            return self.folder.write(name, file, offset, bytes);
+        }
+        self.folder.write(name, file, offset, &bytes[..1])?;
+        Err(io::Error::other("no more"))
+    }
+    fn sync(&self, name: &str, file: &File) -> io::Result<()> {
+        self.folder.sync(name, file)
+    }
+    fn sync_names(&self) -> io::Result<()> {
+        self.folder.sync_names()
+    }
+    fn unlink(&self, name: &str) -> io::Result<()> {
+        match self.keeps_names.load(Ordering::Relaxed) {
+            true if name.ends_with(".map") && self.folder.open(name).is_ok() => Err(io::Error::other("not now")),
+            _ => self.folder.unlink(name),
+        }
+    }
+    fn list(&self, each: &mut dyn FnMut(disk::Found)) -> io::Result<()> {
+        self.folder.list(each)
+    }
+}
+
+/// A cache on such a folder, and what makes it reluctant.
+fn reluctant(path: &Path) -> (InputCache, Arc<AtomicBool>, Arc<AtomicBool>) {
+    let folder = Folder::new(Dir::open_ambient_dir(path, ambient_authority()).unwrap()).unwrap();
+    let (keeps_names, tears_data) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+    let disk = Reluctant { folder, keeps_names: keeps_names.clone(), tears_data: tears_data.clone() };
+    (InputCache::open_on(Box::new(disk), 100 * SPAN, BOUNDS).unwrap(), keeps_names, tears_data)
+}
+
+#[test]
+fn what_could_not_be_removed_counts_until_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, keeps_names, _) = reluctant(dir.path());
+    let lease = |n| cache.lease(hash(n), 9 * SPAN, ALICE);
+    for n in [1, 2] {
+        fetch(&lease(n), 0, 9 * SPAN).unwrap();
+    }
+    keeps_names.store(true, Ordering::Relaxed);
+    cache.set_budget(0);
+    let maps = || names(dir.path()).iter().map(|name| name.ends_with(".map")).collect::<Vec<_>>();
+    for _ in 0..2 {
+        assert_eq!(maps(), [true, true], "the data goes though the map stays");
+        assert_eq!(cache.used(), 2 * (9 * SPAN + OVERHEAD));
+        cache.inner.state.lock().invariant_books_balance();
+        cache.sync().unwrap();
+    }
+    // Who wants one of them again cannot have it before,
+    cache.set_budget(100 * SPAN);
+    let again = lease(1);
+    assert!(matches!(fetch(&again, 0, 9 * SPAN), Err(CacheError::Io(..))));
+    keeps_names.store(false, Ordering::Relaxed);
+    fetch(&again, 0, 9 * SPAN).unwrap();
+    cache.inner.state.lock().invariant_books_balance();
+    // and the other one goes with the next sync.
+    assert_eq!(names(dir.path()).len(), 3);
+    cache.sync().unwrap();
+    assert_eq!(names(dir.path()).len(), 2);
+    assert_eq!(cache.used(), 9 * SPAN + OVERHEAD);
+    drop(again);
+    cache.set_budget(0);
+    assert!(names(dir.path()).is_empty());
+    assert_eq!(cache.used(), 0);
+}
+
+#[test]
+fn an_input_whose_write_fails_half_way_is_given_up_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, keeps_names, tears_data) = reluctant(dir.path());
+    let lease = cache.lease(hash(1), 9 * SPAN, ALICE);
+    fetch(&lease, 8 * SPAN, 9 * SPAN).unwrap();
+    tears_data.store(true, Ordering::Relaxed);
+    assert!(matches!(fetch(&lease, 0, SPAN), Err(CacheError::Io(..))));
+    assert!(names(dir.path()).is_empty());
+    assert_eq!(cache.used(), 0);
+    // If it cannot even be removed, it counts.
+    keeps_names.store(true, Ordering::Relaxed);
+    assert!(matches!(fetch(&lease, 0, SPAN), Err(CacheError::Io(..))));
+    assert_eq!(cache.used(), OVERHEAD);
+    cache.inner.state.lock().invariant_books_balance();
+    tears_data.store(false, Ordering::Relaxed);
+    keeps_names.store(false, Ordering::Relaxed);
+    fetch(&lease, 0, 9 * SPAN).unwrap();
+    assert_eq!(cache.used(), 9 * SPAN + OVERHEAD);
+}
+
+#[test]
+fn no_inputs_take_more_disk_than_their_summary_says() {
+    let most = |sizes: &[u64]| {
+        let count = u32::try_from(sizes.len()).unwrap();
+        disk_of(&eider_protocol::InputsSummary { count, bytes: sizes.iter().sum() })
+    };
+    let takes = |size: &u64| size + BOUNDS.overhead(*size);
+    for sizes in [vec![], vec![1; 10_000], vec![1, SPAN + 1, 3968 * SPAN, 3968 * SPAN + 1, INPUT_MAX]] {
+        let (most, takes) = (most(&sizes), sizes.iter().map(takes).sum::<u64>());
+        assert!(takes <= most && most <= takes + 256 * sizes.len() as u64 + takes / 1000, "{takes} {most}");
+    }
+    assert_eq!(most(&[u64::MAX]), u64::MAX);
 }

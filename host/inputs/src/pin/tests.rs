@@ -176,3 +176,17 @@ fn names_are_checked_before_anything_is_hashed() {
     assert!(matches!(refused(&[arg("1", &at("a.csv"))]), InputError::Manifest(ManifestError::TableName(_))));
     assert_eq!(pin_one(&at("magic")).unwrap().entries()[0].format, eider_protocol::Format::Parquet);
 }
+
+#[test]
+fn holes_of_more_bytes_than_a_number_can_name_are_refused() {
+    // A folder whose files may be so long.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    for n in 0..3 {
+        let file = File::create(dir.path().join(format!("{n}.csv"))).unwrap();
+        if file.set_len(i64::MAX.cast_unsigned()).is_err() {
+            return;
+        }
+    }
+    let error = pin_one(&dir.path().join("*.csv")).unwrap_err();
+    assert!(matches!(&error, InputError::TooLarge(table, path) if table == "t" && path.ends_with("2.csv")), "{error}");
+}
