@@ -7,13 +7,20 @@
 //! Credit that QUIC has given cannot be taken back. quinn's `set_receive_window`, lowered, withholds new credit until as
 //! much was read as it was lowered by, and raised again gives the difference at once: a peer that never sends would
 //! gain a wide window with each job. So the receive window is widened once and stays wide until the connection ends; at most
-//! [`WIDE_MAX`] connections of an endpoint are so at a time, and the owner closes those that have no job any more when it likes. The
-//! send window and the number of streams do shrink again: the first for all that is written after, the second as
-//! streams end.
+//! [`WIDE_MAX`] connections of an endpoint are so at a time, a quarter of them to one network and four to one node, and the owner
+//! closes those that have no job any more when it likes. The send window and the number of streams do shrink again: the first for all
+//! that is written after, the second as streams end.
 //!
 //! In the worst case an endpoint holds, in the windows of peers who are all hostile:
-//! 1,024 accepted × 256 KiB = 256 MiB, 1,000 dialled × 1 MiB = 1 GiB, and 64 wide × 32 MiB = 2 GiB, of which each is a
+//! 1,024 accepted × 256 KiB = 256 MiB, 4,096 dialled × 1 MiB = 4 GiB (a job of as many candidates), and 64 wide × 32 MiB = 2 GiB, of which each is a
 //! peer to whom a job was given or by whom one was taken.
+//!
+//! # Ends
+//! QUIC ends a connection after [`IDLE`] without a packet, or after three probe timeouts if those are longer (RFC 9000, section
+//! 10.1), and a peer makes those as long as it likes: by answering late, and by its word on how late it will (16 s at most). Who
+//! must be sure looks at [`Connection::received`]. A closed connection is kept by QUIC for three probe timeouts more, without its
+//! place in any count of ours: some ten times as long as it stood, and 48 s. Nothing bounds how many there are but the
+//! pace at which the gate lets handshakes through.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +30,10 @@ use eider_protocol::{NodeId, ResetCode, Version};
 use parking_lot::Mutex;
 use quinn::{ConnectionError, IdleTimeout, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::endpoint::ConnectError;
+use crate::gate::Prefix;
 use crate::stream::{JobStream, StreamError};
 use crate::tls;
 use eider_protocol::printable;
@@ -36,7 +43,11 @@ const IDLE: Duration = Duration::from_secs(15);
 /// Unread bytes that a peer may have under way on one stream: bandwidth times delay of 1 Gbit/s at 60 ms.
 const STREAM_WINDOW: u32 = 8 << 20;
 /// Connections of an endpoint that may have wide windows at a time: their memory is stated above.
-pub const WIDE_MAX: usize = 64;
+const WIDE_MAX: usize = 64;
+/// Those of one network.
+const WIDE_PER_NETWORK: usize = WIDE_MAX / 4;
+/// Those of one node.
+const WIDE_PER_NODE: usize = 4;
 /// How long a peer may take to let us open a stream. One that grants none of its streams is nobody to wait for.
 const OPENED: Duration = Duration::from_secs(10);
 
@@ -72,6 +83,7 @@ const WIDE: Windows = Windows { receive: 16 << 20, send: 16 << 20, streams: 256 
 pub struct Connection {
     inner: quinn::Connection,
     node: NodeId,
+    network: Prefix,
     version: Version,
     shared: Arc<Shared>,
 }
@@ -80,7 +92,7 @@ pub struct Connection {
 struct Shared {
     narrow: Windows,
     /// Places of the endpoint for wide receive windows.
-    places: Arc<Semaphore>,
+    places: Arc<WidePlaces>,
     state: Mutex<State>,
 }
 
@@ -89,7 +101,39 @@ struct State {
     /// Guards that live.
     jobs: usize,
     /// Held from the first job on, until the connection ends.
-    wide: Option<OwnedSemaphorePermit>,
+    wide: Option<WidePlace>,
+}
+
+/// Who has the places for wide windows.
+#[derive(Debug, Default)]
+pub(crate) struct WidePlaces(Mutex<Vec<(Prefix, NodeId)>>);
+
+#[derive(Debug)]
+struct WidePlace {
+    places: Arc<WidePlaces>,
+    who: (Prefix, NodeId),
+}
+
+impl WidePlaces {
+    fn take(self: &Arc<Self>, who: (Prefix, NodeId)) -> Option<WidePlace> {
+        let mut taken = self.0.lock();
+        let of_network = taken.iter().filter(|(network, _)| *network == who.0).count();
+        let of_node = taken.iter().filter(|(_, node)| *node == who.1).count();
+        if taken.len() >= WIDE_MAX || of_network >= WIDE_PER_NETWORK || of_node >= WIDE_PER_NODE {
+            return None;
+        }
+        taken.push(who);
+        Some(WidePlace { places: self.clone(), who })
+    }
+}
+
+impl Drop for WidePlace {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock();
+        if let Some(at) = taken.iter().position(|who| *who == self.who) {
+            taken.swap_remove(at);
+        }
+    }
 }
 
 /// Keeps a connection's windows wide while it lives: one for each admitted job, and for each delivery.
@@ -128,7 +172,13 @@ impl Role {
 }
 
 impl Connection {
-    pub(crate) fn new(inner: quinn::Connection, role: Role, places: Arc<Semaphore>) -> Result<Self, ConnectError> {
+    /// `network` is where the handshake was made with.
+    pub(crate) fn new(
+        inner: quinn::Connection,
+        role: Role,
+        network: Prefix,
+        places: Arc<WidePlaces>,
+    ) -> Result<Self, ConnectError> {
         let key = inner
             .peer_identity()
             .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
@@ -140,7 +190,7 @@ impl Connection {
             .and_then(|data| Version::of_alpn(&data.protocol?))
             .ok_or(ConnectError::Incompatible)?;
         let shared = Arc::new(Shared { narrow: role.windows(), places, state: Mutex::default() });
-        Ok(Self { inner, node: key.node_id(), version, shared })
+        Ok(Self { inner, node: key.node_id(), network, version, shared })
     }
 
     /// Who is at the other end, proven.
@@ -158,17 +208,28 @@ impl Connection {
         self.inner.close_reason().is_some()
     }
 
-    /// Where it is.
+    /// The network that the peer proved at the handshake to be in, by which to count it: it may move since, and nobody proves
+    /// that the address is its own.
+    pub fn network(&self) -> Prefix {
+        self.network
+    }
+
+    /// Packets that have come. One that keeps the protocol sends some every five seconds.
+    pub fn received(&self) -> u64 {
+        self.inner.stats().udp_rx.datagrams
+    }
+
+    /// Where its packets come from now.
     pub fn remote_address(&self) -> SocketAddr {
         self.inner.remote_address()
     }
 
-    /// Wide windows and more streams while the guard lives, for a job that was admitted. Where [`WIDE_MAX`] others have wide
+    /// Wide windows and more streams while the guard lives, for a job that was admitted. Where others have the places for wide
     /// windows, those of this one stay narrow: it works, at a window for each round trip.
     pub fn widen(&self) -> Widened {
         let mut state = self.shared.state.lock();
         if state.wide.is_none()
-            && let Ok(place) = self.shared.places.clone().try_acquire_owned()
+            && let Some(place) = self.shared.places.take((self.network, self.node))
         {
             self.inner.set_receive_window(VarInt::from_u32(WIDE.receive));
             state.wide = Some(place);
@@ -190,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// Whether it was widened, and nothing needs that any more: it holds one of [`WIDE_MAX`] places until it is closed.
+    /// Whether it was widened, and nothing needs that any more: it holds one of few places until it is closed.
     pub fn spent(&self) -> bool {
         let state = self.shared.state.lock();
         state.jobs == 0 && state.wide.is_some()
@@ -234,4 +295,25 @@ impl Drop for Widened {
 
 pub(crate) fn words(e: &ConnectionError) -> String {
     printable(&e.to_string(), crate::WORDS_MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_network_and_no_node_takes_all_wide_windows() {
+        let places = Arc::new(WidePlaces::default());
+        let take = |network: u8, node: u8| places.take((Prefix::V4([network; 3]), NodeId::from_bytes([node; 32])));
+        let of_node: Vec<_> = (0..9).filter_map(|network| take(network, 1)).collect();
+        assert_eq!(of_node.len(), WIDE_PER_NODE);
+        drop(of_node);
+        let of_network: Vec<_> = (0..99).filter_map(|node| take(1, node)).collect();
+        assert_eq!(of_network.len(), WIDE_PER_NETWORK);
+        let others: Vec<_> = (0..199).filter_map(|n| take(n, n)).collect();
+        assert_eq!(of_network.len() + others.len(), WIDE_MAX);
+        drop((of_network, others));
+        assert!(places.0.lock().is_empty());
+    }
 }

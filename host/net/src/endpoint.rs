@@ -7,11 +7,10 @@ use std::time::Duration;
 use eider_protocol::{Identity, NodeId, ResetCode};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::connection::{Connection, Role, WIDE_MAX, transport, words};
-use crate::gate::{Answer, Gate, Handshake};
+use crate::connection::{Connection, Role, WidePlaces, transport, words};
+use crate::gate::{Answer, Gate, Handshake, prefix};
 use crate::tls;
 
 /// How long a handshake may take: some round trips, and two packets lost.
@@ -74,7 +73,7 @@ impl From<ConnectionError> for ConnectError {
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     inner: quinn::Endpoint,
-    places: Arc<Semaphore>,
+    places: Arc<WidePlaces>,
 }
 
 impl Endpoint {
@@ -84,6 +83,16 @@ impl Endpoint {
     /// [`EndpointError`].
     pub fn bind(address: SocketAddr, identity: &Identity) -> Result<Self, EndpointError> {
         Self::bind_tuned(address, identity, |_| {})
+    }
+
+    /// The same for dialling alone: whoever wants to connect to it is not answered.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn dialler(address: SocketAddr, identity: &Identity) -> Result<Self, EndpointError> {
+        let endpoint = Self::bind(address, identity)?;
+        endpoint.inner.set_server_config(None);
+        Ok(endpoint)
     }
 
     /// The same with other settings of QUIC, for peers that misbehave in tests.
@@ -118,7 +127,7 @@ impl Endpoint {
         client.transport_config(transport(Role::Dialled));
         let mut inner = quinn::Endpoint::server(server, address).map_err(|e| EndpointError::Bind(address, e))?;
         inner.set_default_client_config(client);
-        Ok(Self { inner, places: Arc::new(Semaphore::new(WIDE_MAX)) })
+        Ok(Self { inner, places: Arc::default() })
     }
 
     /// The bound address.
@@ -136,7 +145,8 @@ impl Endpoint {
     pub async fn connect(&self, address: SocketAddr, expected: Option<NodeId>) -> Result<Connection, ConnectError> {
         // The name is not looked at: the key is what counts.
         let connecting = self.inner.connect(address, "eider").map_err(|e| ConnectError::Failed(e.to_string()))?;
-        let connection = Connection::new(in_time(connecting).await?, Role::Dialled, self.places.clone())?;
+        let connection = in_time(connecting).await?;
+        let connection = Connection::new(connection, Role::Dialled, prefix(address), self.places.clone())?;
         match expected {
             Some(expected) if expected != connection.node() => {
                 connection.close(ResetCode::WrongPeer);
@@ -157,8 +167,10 @@ impl Endpoint {
     /// # Errors
     /// [`ConnectError`].
     pub async fn finish(incoming: IncomingConnection) -> Result<Connection, ConnectError> {
+        // A connection may move as soon as it stands: the network is that of which the gate was asked.
+        let network = prefix(incoming.remote_address());
         let connecting = incoming.inner.accept()?;
-        Connection::new(in_time(connecting).await?, Role::Accepted, incoming.places)
+        Connection::new(in_time(connecting).await?, Role::Accepted, network, incoming.places)
     }
 
     /// Closes all connections and waits until the peers have been told, at most `wait`.
@@ -177,7 +189,7 @@ async fn in_time(connecting: quinn::Connecting) -> Result<quinn::Connection, Con
 #[derive(Debug)]
 pub struct IncomingConnection {
     inner: quinn::Incoming,
-    places: Arc<Semaphore>,
+    places: Arc<WidePlaces>,
 }
 
 impl IncomingConnection {
@@ -217,6 +229,8 @@ impl IncomingConnection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use eider_protocol::{Kind, encode_frame};
+
     use super::*;
     use crate::gate::GateLimits;
 
@@ -276,6 +290,47 @@ mod tests {
             assert!(words.contains("\\u{1b}[2J") && words.chars().count() < 250, "{words}");
             assert!(words.chars().all(|c| c == '…' || (' '..='~').contains(&c)), "{words}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_moves_is_counted_where_it_was_made() {
+        let (server, address) = endpoint(1);
+        let (client, _) = endpoint(2);
+        let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
+        let (connection, accepted) = tokio::join!(client.connect(address, None), accepting);
+        let connection = connection.unwrap();
+        let mut stream = connection.open().await.unwrap();
+        stream.sender.bytes("x".into()).await.unwrap();
+        let mut theirs = accepted.accept().await.unwrap();
+        theirs.receiver.bytes().await.unwrap();
+        let received = accepted.received();
+        client.inner.rebind(std::net::UdpSocket::bind("127.0.5.1:0").unwrap()).unwrap();
+        stream.sender.bytes("x".into()).await.unwrap();
+        theirs.receiver.bytes().await.unwrap();
+        assert_eq!(prefix(accepted.remote_address()).to_string(), "127.0.5.0/24");
+        assert_eq!(accepted.network().to_string(), "127.0.0.0/24");
+        assert!(accepted.received() > received);
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_frame_is_left_to_quic_until_it_is_read() {
+        let (server, address) = endpoint(1);
+        let (client, _) = endpoint(2);
+        let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
+        let (connection, accepted) = tokio::join!(client.connect(address, None), accepting);
+        let connection = connection.unwrap();
+        let mut stream = connection.open().await.unwrap();
+        let frame = encode_frame(Kind::Offer, b"hello").unwrap();
+        stream.sender.bytes([frame, vec![7; 20_000]].concat().into()).await.unwrap();
+        stream.sender.finish();
+        let mut receiver = accepted.accept().await.unwrap().receiver;
+        assert_eq!(receiver.expect_of(&[Kind::Offer]).await.unwrap().payload, b"hello");
+        assert!(receiver.buffered().is_none());
+        let mut rest = 0;
+        while let Some(bytes) = receiver.bytes().await.unwrap() {
+            rest += bytes.len();
+        }
+        assert_eq!(rest, 20_000);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +18,18 @@ pub enum Prefix {
     V4([u8; 3]),
     /// The first 48 bits.
     V6([u8; 6]),
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4([a, b, c]) => write!(f, "{a}.{b}.{c}.0/24"),
+            Self::V6([a, b, c, d, e, g]) => {
+                let segment = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+                write!(f, "{:x}:{:x}:{:x}::/48", segment(*a, *b), segment(*c, *d), segment(*e, *g))
+            }
+        }
+    }
 }
 
 /// The prefix of an address.
@@ -253,6 +266,8 @@ mod tests {
     fn a_prefix_is_what_a_stranger_owns() {
         assert_eq!(prefix(address("192.0.2.1")), prefix(address("192.0.2.254")));
         assert_ne!(prefix(address("192.0.2.1")), prefix(address("192.0.3.1")));
+        assert_eq!(prefix(address("192.0.2.77")).to_string(), "192.0.2.0/24");
+        assert_eq!(prefix(address("2001:db8:1:2::1")).to_string(), "2001:db8:1::/48");
         assert_eq!(prefix(address("::ffff:192.0.2.9")), prefix(address("192.0.2.1")));
         assert_eq!(prefix(address("2001:db8:1:2::1")), prefix(address("2001:db8:1:ffff::2")));
         assert_ne!(prefix(address("2001:db8:1::1")), prefix(address("2001:db8:2::1")));

@@ -12,7 +12,7 @@ mod stream;
 mod tls;
 
 pub use blob::{BlobError, BlobSink, Hashes, Outboard, ReadAt, Source, file_outboard, receive, send};
-pub use connection::{Connection, WIDE_MAX, Widened};
+pub use connection::{Connection, Widened};
 pub use endpoint::{ConnectError, Endpoint, EndpointError, IncomingConnection};
 pub use gate::{Admitted, Answer, Full, Gate, GateLimits, Handshake, Prefix, prefix};
 pub use outbox::Outbox;

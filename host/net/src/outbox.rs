@@ -1,76 +1,43 @@
-//! Writing from a `select!` loop: frames are left in an outbox, and a small task of its own hands them over, so that a peer
-//! that does not read stops no timer.
+//! Saying from a `select!` loop that one lives: the latest Progress is left in an outbox, and a small task of its own hands it over,
+//! so that a peer that does not read stops no timer.
 
 use std::time::Duration;
 
-use eider_protocol::{Body, Kind, Progress, ResetCode, Signed};
-use tokio::sync::{mpsc, oneshot, watch};
+use eider_protocol::{Kind, Progress, ResetCode};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use crate::stream::{Sender, StreamError};
 
-/// Frames that wait in order: a job has at most a Bid, a Response, a Commit and a Settle under way.
-const QUEUE: usize = 8;
-
 /// Owns the writing half of a stream. Dropping it resets the stream as cancelled, at once, also in the middle of a frame.
 #[derive(Debug)]
 pub struct Outbox {
-    frames: mpsc::Sender<Item>,
     progress: watch::Sender<Option<Vec<u8>>>,
     failure: watch::Receiver<Option<StreamError>>,
-    end: Option<oneshot::Sender<ResetCode>>,
+    wanted: oneshot::Sender<Return>,
+    end: oneshot::Sender<ResetCode>,
     limit: Duration,
 }
 
-#[derive(Debug)]
-enum Item {
-    Frame { kind: Kind, payload: Vec<u8>, written: Option<oneshot::Sender<()>> },
-    Return(oneshot::Sender<Sender>),
-}
+/// Where the writing half is wanted.
+type Return = oneshot::Sender<Sender>;
 
 impl Outbox {
     /// An outbox for a stream whose peer has `limit` for each frame. Must be called within a tokio runtime.
     pub fn new(mut sender: Sender, limit: Duration) -> Self {
         sender.owned = true;
-        let (frames, queue) = mpsc::channel(QUEUE);
         let (progress, latest) = watch::channel(None);
         let (failed, failure) = watch::channel(None);
+        let (wanted, back) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        tokio::spawn(Writer { sender, queue, latest, limit }.run(failed, ended));
-        Self { frames, progress, failure, end: Some(end), limit }
+        tokio::spawn(Writer { sender, latest, limit }.run(failed, back, ended));
+        Self { progress, failure, wanted, end, limit }
     }
 
-    /// Leaves the latest Progress; it takes the place of one that has not left yet. Never waits. A Progress that is still here
-    /// when a frame is left in order is forgotten: it never follows a Commit that was left after it.
+    /// Leaves the latest Progress; it takes the place of one that has not left yet. Never waits. One that is still here when the
+    /// writing half is wanted back is forgotten.
     pub fn progress(&self, progress: &Progress) {
         self.progress.send_replace(Some(progress.to_payload()));
-    }
-
-    /// Leaves a frame, in order. Never waits.
-    ///
-    /// # Errors
-    /// What ended the stream; [`StreamError::Stalled`] when the queue is full.
-    pub fn post(&self, kind: Kind, payload: Vec<u8>) -> Result<(), StreamError> {
-        self.put(Item::Frame { kind, payload, written: None })
-    }
-
-    /// Leaves a signed message, in order. Never waits.
-    ///
-    /// # Errors
-    /// As [`Outbox::post`].
-    pub fn post_signed<T: Body>(&self, message: &Signed<T>) -> Result<(), StreamError> {
-        self.post(T::KIND, message.to_payload())
-    }
-
-    /// Leaves a frame, in order, and waits until it is handed over, at most the limit. May be dropped: the frame leaves
-    /// whole all the same.
-    ///
-    /// # Errors
-    /// What ended the stream; [`StreamError::Stalled`] when the time is up.
-    pub async fn send(&self, kind: Kind, payload: Vec<u8>) -> Result<(), StreamError> {
-        let (written, done) = oneshot::channel();
-        self.put(Item::Frame { kind, payload, written: Some(written) })?;
-        self.answer(done).await
     }
 
     /// Resolves when nothing more can leave, with the reason. May be dropped.
@@ -80,94 +47,79 @@ impl Outbox {
         reason.unwrap_or(StreamError::Stalled)
     }
 
-    /// The writing half again, when all that was left here is handed over, at most after the limit.
+    /// The writing half again, when the frame that is under way is handed over, at most after the limit.
     ///
     /// # Errors
-    /// As [`Outbox::send`]; the stream is then reset.
-    pub async fn into_sender(mut self) -> Result<Sender, StreamError> {
+    /// What ended the stream; [`StreamError::Stalled`] when the time is up, and the stream is then reset.
+    pub async fn into_sender(self) -> Result<Sender, StreamError> {
+        // Its end is kept until the answer is there: dropped before, it would reset the stream.
+        let Self { progress: _progress, failure, wanted, end: _end, limit } = self;
         let (back, returned) = oneshot::channel();
-        self.put(Item::Return(back))?;
-        let mut sender = self.answer(returned).await?;
-        self.end = None;
-        sender.owned = false;
-        Ok(sender)
+        let _ = wanted.send(back);
+        match timeout(limit, returned).await {
+            Ok(Ok(mut sender)) => {
+                sender.owned = false;
+                Ok(sender)
+            }
+            Ok(Err(_)) | Err(_) => Err(failure.borrow().clone().unwrap_or(StreamError::Stalled)),
+        }
     }
 
     /// Ends the stream with a code, at once.
-    pub fn reset(mut self, code: ResetCode) {
-        if let Some(end) = self.end.take() {
-            let _ = end.send(code);
-        }
-    }
-
-    fn put(&self, item: Item) -> Result<(), StreamError> {
-        self.frames.try_send(item).map_err(|_| self.reason())
-    }
-
-    async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, StreamError> {
-        match timeout(self.limit, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(self.reason()),
-        }
-    }
-
-    fn reason(&self) -> StreamError {
-        self.failure.borrow().clone().unwrap_or(StreamError::Stalled)
+    pub fn reset(self, code: ResetCode) {
+        let _ = self.end.send(code);
     }
 }
 
 struct Writer {
     sender: Sender,
-    queue: mpsc::Receiver<Item>,
     latest: watch::Receiver<Option<Vec<u8>>>,
     limit: Duration,
 }
 
 impl Writer {
-    async fn run(mut self, failed: watch::Sender<Option<StreamError>>, ended: oneshot::Receiver<ResetCode>) {
+    async fn run(
+        mut self,
+        failed: watch::Sender<Option<StreamError>>,
+        wanted: oneshot::Receiver<Return>,
+        ended: oneshot::Receiver<ResetCode>,
+    ) {
         let back = tokio::select! {
             biased;
             code = ended => return self.sender.reset(code.unwrap_or(ResetCode::Cancelled)),
-            done = self.write() => done,
+            done = self.write(wanted) => done,
         };
         match back {
             // If nobody takes it any more, it is dropped and so reset.
             Ok(back) => drop(back.send(self.sender)),
             Err(e) => {
-                self.sender.reset(e.reset_code().unwrap_or(ResetCode::Stalled));
+                self.sender.reset(e.code());
                 failed.send_replace(Some(e));
             }
         }
     }
 
     /// Writes until the sender is wanted back.
-    async fn write(&mut self) -> Result<oneshot::Sender<Sender>, StreamError> {
+    async fn write(&mut self, wanted: oneshot::Receiver<Return>) -> Result<Return, StreamError> {
+        // An outbox that is gone wants nothing back, and its end says with which code.
+        let wanted = async {
+            match wanted.await {
+                Ok(back) => back,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::pin!(wanted);
         loop {
-            let item = tokio::select! {
+            tokio::select! {
                 biased;
-                item = self.queue.recv() => item,
-                changed = self.latest.changed() => {
-                    let latest = changed.ok().and_then(|()| self.latest.borrow_and_update().clone());
-                    match latest {
-                        Some(payload) => {
-                            self.sender.frame_within(Kind::Progress, &payload, self.limit).await?;
-                            continue;
-                        }
-                        None => None,
-                    }
-                }
-            };
-            self.latest.mark_unchanged();
-            match item {
-                Some(Item::Frame { kind, payload, written }) => {
-                    self.sender.frame_within(kind, &payload, self.limit).await?;
-                    if let Some(written) = written {
-                        let _ = written.send(());
-                    }
-                }
-                Some(Item::Return(back)) => return Ok(back),
-                // The outbox is gone, and its end says with which code.
-                None => std::future::pending().await,
+                back = &mut wanted => return Ok(back),
+                changed = self.latest.changed() => if changed.is_err() {
+                    return Ok(wanted.await);
+                },
+            }
+            let latest = self.latest.borrow_and_update().clone();
+            if let Some(payload) = latest {
+                self.sender.frame_within(Kind::Progress, &payload, self.limit).await?;
             }
         }
     }

@@ -18,7 +18,9 @@ use eider_protocol::printable;
 
 /// Bytes of a payload that are asked for at once: what a peer claims costs nothing, only what it sends.
 const STEP: usize = 64 << 10;
-/// Chunks that one look into the connection takes: a chunk is a packet's, so this is about 40 KiB.
+/// Chunks of raw bytes that one look into the connection takes: a chunk is a packet's, so this is about 40 KiB. Of a frame no more is
+/// taken than it needs: a chunk keeps the whole of what the socket gave with it in memory, so what nobody reads yet is left to
+/// QUIC, which counts it in the windows.
 const CHUNKS: usize = 32;
 /// How long a frame may take to be handed over where nobody says otherwise: a peer that reads does it in round trips.
 const HANDED_OVER: Duration = Duration::from_secs(10);
@@ -50,13 +52,21 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// The code to reset the stream with, when the peer is at fault.
+    /// The code that says what was wrong with what came; [`ResetCode::fault`] says whose fault it is. None where nothing came.
     pub fn reset_code(&self) -> Option<ResetCode> {
         match self {
             Self::Decode(e) => Some(e.reset_code()),
             Self::Unexpected(_) => Some(ResetCode::Unexpected),
             Self::Ended => Some(ResetCode::Malformed),
             _ => None,
+        }
+    }
+
+    /// The code to answer it with.
+    pub fn code(&self) -> ResetCode {
+        match self {
+            Self::Stalled => ResetCode::Stalled,
+            e => e.reset_code().unwrap_or(ResetCode::Cancelled),
         }
     }
 
@@ -244,6 +254,9 @@ impl Receiver {
             if let Some(bytes) = self.buffered_at_most(max) {
                 return Ok(Some(bytes));
             }
+            if max < usize::MAX {
+                return Ok(self.recv.read_chunk(max, true).await?.map(|chunk| chunk.bytes));
+            }
             if self.recv.read_chunks(&mut self.chunks).await?.is_none() {
                 return Ok(None);
             }
@@ -267,15 +280,6 @@ impl Receiver {
     /// Tells the peer to send no more.
     pub fn stop(&mut self, code: ResetCode) {
         let _ = self.recv.stop(VarInt::from_u32(code.code()));
-    }
-
-    /// Resolves when the peer resets the stream or the connection is lost; bytes that come meanwhile are an error.
-    pub async fn reset_by_peer(&mut self) -> StreamError {
-        match self.recv.received_reset().await {
-            Ok(Some(code)) => StreamError::of_code(code),
-            Ok(None) => std::future::pending().await,
-            Err(e) => StreamError::Lost(printable(&e.to_string(), crate::WORDS_MAX)),
-        }
     }
 }
 

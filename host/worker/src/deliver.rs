@@ -10,8 +10,8 @@ use eider_runner::Kept;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::code_of;
 use crate::places::Place;
+use crate::uses::ConnectionUses;
 use crate::worker::Shared;
 
 /// A result is kept for this long after its Commit, and for the time that its bytes take at [`KEPT_RATE`].
@@ -88,10 +88,11 @@ impl Results {
 pub(crate) async fn serve(
     shared: &Shared,
     connection: &Connection,
+    uses: &ConnectionUses,
     stream: &mut JobStream,
     first: &Incoming,
 ) -> Result<(), ResetCode> {
-    let verify = first.open::<Verify>(connection.version(), connection.node()).map_err(|e| code_of(&e))?;
+    let verify = first.open::<Verify>(connection.version(), connection.node()).map_err(|e| e.code())?;
     let verify = verify.message();
     let (held, ended) = shared.results.open(verify, connection.node())?;
     if verify.offset == held.length {
@@ -99,7 +100,7 @@ pub(crate) async fn serve(
         stream.sender.finish();
         return Ok(());
     }
-    let _wide = connection.widen();
+    let (_used, _wide) = (uses.work.begin(), connection.widen());
     let source = held.result.source();
     let sent = tokio::select! {
         sent = eider_net::send(&mut stream.sender, &source, verify.offset, held.length, PACE) => sent,
@@ -110,10 +111,13 @@ pub(crate) async fn serve(
         Ok(()) => {
             stream.sender.finish();
             // What is under way is QUIC's; it is given up when it does not move.
-            let _ = tokio::time::timeout(PACE.within, stream.sender.delivered()).await;
-            Ok(())
+            tokio::select! {
+                _ = tokio::time::timeout(PACE.within, stream.sender.delivered()) => Ok(()),
+                () = ended.cancelled() => Err(ResetCode::NotChosen),
+                () = shared.shutdown.cancelled() => Err(ResetCode::ShuttingDown),
+            }
         }
-        Err(BlobError::Stream(e)) => Err(code_of(&e)),
+        Err(BlobError::Stream(e)) => Err(e.code()),
         Err(BlobError::Slow) => Err(ResetCode::Stalled),
         Err(e) => {
             tracing::error!(job = %verify.offer, "a result cannot be delivered: {e}");

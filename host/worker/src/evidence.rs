@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eider_attest::{Binding, Envelope, EvidenceKind};
-use eider_protocol::{Challenge, Decline, DeclineReason, Demand, Hash, Identity, NodeId, Offer, OfferId};
+use eider_net::Prefix;
+use eider_protocol::{Challenge, Decline, DeclineReason, Demand, Hash, Identity, NodeId, Offer, OfferId, ResetCode};
 use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::places::Places;
+use crate::places::{Place, Places};
 
 /// What a device says.
 #[derive(Clone, Debug, Default)]
@@ -117,8 +118,9 @@ impl Envelopes {
         };
         let bytes = Arc::new(envelope.sign(identity));
         let mut made = self.made.lock();
-        if made.len() >= KEPT {
-            made.clear();
+        let oldest = made.iter().min_by_key(|(_, (since, _))| *since).map(|(key, _)| *key);
+        if let Some(oldest) = oldest.filter(|_| made.len() >= KEPT && !made.contains_key(&key)) {
+            made.remove(&oldest);
         }
         made.insert(key, (started, bytes.clone()));
         Ok(bytes)
@@ -133,6 +135,29 @@ impl Envelopes {
 const WAITING: usize = 16;
 /// Those of one requester, so that it takes no more than its share of that time.
 const WAITING_PER_REQUESTER: usize = 2;
+/// Those of one network: a quarter.
+const WAITING_PER_NETWORK: usize = WAITING / 4;
+
+/// Why a device opens no credential.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ActivateError {
+    /// Too many wait for it.
+    #[error("the device makes evidence for others")]
+    Busy,
+    /// What it said.
+    #[error("{0}")]
+    Device(String),
+}
+
+impl ActivateError {
+    /// The code to reset the stream with: it blames nobody, for a device fails as well at a good credential.
+    pub(crate) fn reset_code(&self) -> ResetCode {
+        match self {
+            Self::Busy => ResetCode::OverCapacity,
+            Self::Device(_) => ResetCode::CellFailed,
+        }
+    }
+}
 
 /// What a device is asked.
 enum Ask {
@@ -155,7 +180,8 @@ type Answer<T> = oneshot::Sender<Result<T, String>>;
 /// The way to the device: one task asks it, one thing at a time, and nobody waits behind more than [`WAITING`] others.
 pub(crate) struct Desk {
     asks: mpsc::Sender<Ask>,
-    waiting: Places<NodeId>,
+    of_requester: Places<NodeId>,
+    of_network: Places<Prefix>,
 }
 
 impl Desk {
@@ -173,7 +199,15 @@ impl Desk {
                 }
             }
         });
-        Self { asks, waiting: Places::new(WAITING, WAITING_PER_REQUESTER) }
+        Self {
+            asks,
+            of_requester: Places::new(WAITING, WAITING_PER_REQUESTER),
+            of_network: Places::new(WAITING, WAITING_PER_NETWORK),
+        }
+    }
+
+    fn place(&self, requester: NodeId, network: Prefix) -> Option<(Place<NodeId>, Place<Prefix>)> {
+        Some((self.of_requester.take(requester)?, self.of_network.take(network)?))
     }
 
     /// The envelope for a Bid; none if the device makes none.
@@ -184,12 +218,12 @@ impl Desk {
         &self,
         identity: &Identity,
         sealing: [u8; 32],
-        offer: &Offer,
-        id: OfferId,
+        (id, offer): (OfferId, &Offer),
         demand: Demand,
+        network: Prefix,
     ) -> Result<Option<Arc<Vec<u8>>>, Decline> {
         let busy = || Decline { reason: DeclineReason::Busy, detail: "its device makes evidence for others".into() };
-        let _place = self.waiting.take(offer.requester).ok_or_else(busy)?;
+        let _place = self.place(offer.requester, network).ok_or_else(busy)?;
         let (answer, answered) = oneshot::channel();
         let (identity, offer) = (Box::new(identity.clone()), Box::new(offer.clone()));
         let ask = Ask::Envelope { identity, sealing, offer, id, demand, answer };
@@ -199,12 +233,19 @@ impl Desk {
     }
 
     /// Opens the credential of a Challenge.
-    pub(crate) async fn activate(&self, requester: NodeId, challenge: Challenge) -> Result<Vec<u8>, String> {
-        let busy = || "the device makes evidence for others".to_string();
-        let _place = self.waiting.take(requester).ok_or_else(busy)?;
+    ///
+    /// # Errors
+    /// [`ActivateError`].
+    pub(crate) async fn activate(
+        &self,
+        requester: NodeId,
+        network: Prefix,
+        challenge: Challenge,
+    ) -> Result<Vec<u8>, ActivateError> {
+        let _place = self.place(requester, network).ok_or(ActivateError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask::Activate { challenge, answer }).map_err(|_| busy())?;
-        answered.await.unwrap_or_else(|e| Err(e.to_string()))
+        self.asks.try_send(Ask::Activate { challenge, answer }).map_err(|_| ActivateError::Busy)?;
+        answered.await.unwrap_or_else(|e| Err(e.to_string())).map_err(ActivateError::Device)
     }
 }
 
@@ -223,5 +264,86 @@ impl Ask {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use eider_protocol::{DataClass, InputsSummary, Limits};
+
+    use super::*;
+
+    /// A device that says nothing until it is let go.
+    struct Hangs(Mutex<mpsc::Receiver<()>>);
+
+    impl Attester for Hangs {
+        fn kind(&self) -> EvidenceKind {
+            EvidenceKind::Development
+        }
+        fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
+            DevelopmentAttester.produce(binding)
+        }
+        fn activate(&self, _: &[u8], _: &[u8]) -> Result<Vec<u8>, String> {
+            let _ = self.0.lock().recv();
+            Err("it opens nothing".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn no_requester_and_no_network_takes_all_places_before_the_device_and_being_busy_is_nobodys_fault() {
+        let (let_go, hangs) = mpsc::channel();
+        let desk = Arc::new(Desk::open(Arc::new(Hangs(Mutex::new(hangs)))));
+        let ask = |node: u8, network: u8| {
+            let desk = desk.clone();
+            let challenge = Challenge { offer: OfferId::from_bytes([0; 32]), credential: vec![], secret: vec![] };
+            let (node, network) = (NodeId::from_bytes([node; 32]), Prefix::V4([network; 3]));
+            tokio::spawn(async move { desk.activate(node, network, challenge).await.unwrap_err().reset_code() })
+        };
+        let asked = [(1, 1), (1, 1), (1, 2), (2, 1), (3, 1), (4, 1), (4, 2)].map(|(node, network)| ask(node, network));
+        while asked.iter().filter(|a| a.is_finished()).count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(let_go);
+        let (mut busy, mut failed) = (0, 0);
+        for answer in asked {
+            match answer.await.unwrap() {
+                ResetCode::OverCapacity => busy += 1,
+                ResetCode::CellFailed => failed += 1,
+                code => panic!("{code}"),
+            }
+        }
+        assert_eq!((busy, failed), (2, 5), "the third of one requester, and the fifth of a network");
+    }
+
+    #[test]
+    fn of_too_many_envelopes_the_oldest_goes() {
+        let envelopes = Envelopes::new(Arc::new(DevelopmentAttester));
+        let identity = Identity::from_seed([1; 32]);
+        let key = |n: usize| Hash::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes());
+        let offer = Offer {
+            requester: identity.node_id(),
+            task: key(0),
+            draw: key(0),
+            issued_at: 0,
+            valid_s: 60,
+            class: DataClass::Public,
+            engine: key(0),
+            profile: String::new(),
+            limits: Limits { memory: 0, result: 0, run_ms: 0, fuel: None },
+            inputs: InputsSummary { count: 0, bytes: 0 },
+            attest: None,
+            nonce: [0; 32],
+        };
+        let make = |n| {
+            let demand = Demand { policy: key(n), max_age_s: 600 };
+            envelopes.envelope(&identity, [0; 32], &offer, OfferId::from_bytes([0; 32]), demand).unwrap()
+        };
+        let made: Vec<_> = (0..=KEPT).map(make).collect();
+        assert_eq!(envelopes.made.lock().len(), KEPT);
+        assert!((1..=KEPT).all(|n| Arc::ptr_eq(&made[n], &make(n))), "they are used again");
+        assert!(!Arc::ptr_eq(&made[0], &make(0)));
     }
 }

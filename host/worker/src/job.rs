@@ -1,15 +1,15 @@
 //! One job's stream: an Offer is answered, its Dispatch run, the outcome committed to and settled.
 //!
-//! What a job holds is in guards: a held Bid, a lease of the donation, the count of running jobs, wide windows. A stream whose
-//! peer does nothing ends by the Offer's validity, the job's time, or the time for which its result is kept, and nothing that
-//! it holds is waited for by another.
+//! What a job holds is in guards: a held Bid, a lease of the donation, a slot, wide windows. A stream whose peer does
+//! nothing ends by the Offer's validity, the job's time, or the time for which its outcome is kept, and nothing that it holds is
+//! waited for by another.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eider_attest::Envelope;
 use eider_core::Refused;
-use eider_net::{Connection, Incoming, JobStream, Outbox, Prefix, Receiver, Sender, StreamError, prefix};
+use eider_net::{Connection, Incoming, JobStream, Outbox, Prefix, Receiver, Sender, StreamError};
 use eider_protocol::{
     Accept, Bid, Body, Challenge, Commit, Decline, DeclineReason, Dispatch, Hash, Kind, NodeId, Offer, OfferId,
     Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
@@ -19,9 +19,9 @@ use eider_sandbox::{BrokerError, CellError, Variant};
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 
-use crate::accept::code_of;
 use crate::inputs::RemoteInputs;
 use crate::places::Place;
+use crate::uses::{ConnectionUses, Use};
 use crate::worker::{Counted, Shared, unix_now};
 
 /// A requester takes a message in this time, or its job is given up.
@@ -32,13 +32,19 @@ const PAYLOAD: Duration = Duration::from_secs(20);
 const SMALL: usize = 64 << 10;
 /// How often a running job says that it lives.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// How long a Settle is waited for where there is no result to keep.
-const SETTLE: Duration = Duration::from_secs(600);
+/// How long a Settle is waited for where there is no result to keep. The Commit counts without one.
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// Serves a stream that began with an Offer.
-pub(crate) async fn serve(shared: &Arc<Shared>, connection: &Connection, stream: JobStream, first: &Incoming) {
+pub(crate) async fn serve(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    uses: &ConnectionUses,
+    stream: JobStream,
+    first: &Incoming,
+) {
     let JobStream { receiver, sender } = stream;
-    let mut task = JobTask { shared, connection, receiver, sender: Some(sender) };
+    let mut task = JobTask { shared, connection, uses, receiver, sender: Some(sender) };
     match task.run(first).await {
         Ok(()) => task.farewell().await,
         Err(code) => {
@@ -54,19 +60,17 @@ pub(crate) async fn serve(shared: &Arc<Shared>, connection: &Connection, stream:
 struct JobTask<'a> {
     shared: &'a Arc<Shared>,
     connection: &'a Connection,
+    uses: &'a ConnectionUses,
     receiver: Receiver,
     /// With the outbox while a job runs; gone if that ended the stream.
     sender: Option<Sender>,
 }
 
-/// A Bid in favour that waits for its Dispatch.
-struct HeldBid<'a>(&'a Shared, NodeId, #[expect(dead_code, reason = "held")] Place<Prefix>);
+/// What a Bid in favour holds while it waits for its Dispatch.
+type HeldBid = (Place<NodeId>, Place<Prefix>, Use);
 
-impl Drop for HeldBid<'_> {
-    fn drop(&mut self) {
-        self.0.admission.lock().unhold(&self.1);
-    }
-}
+/// What a job holds while it runs, beside its lease.
+type Slot = (Counted, Option<Place<Prefix>>);
 
 /// What a job holds of the donation: given back however it ends, unless a result is kept.
 struct Leased<'a> {
@@ -87,7 +91,7 @@ impl Drop for Leased<'_> {
 impl<'a> JobTask<'a> {
     async fn run(&mut self, first: &Incoming) -> Result<(), ResetCode> {
         let requester = self.connection.node();
-        let offer = first.open::<Offer>(self.connection.version(), requester).map_err(|e| code_of(&e))?;
+        let offer = first.open::<Offer>(self.connection.version(), requester).map_err(|e| e.code())?;
         let id = OfferId::from_bytes(*offer.content_hash().as_bytes());
         let offer = offer.message();
         if offer.requester != requester {
@@ -104,8 +108,8 @@ impl<'a> JobTask<'a> {
         let Some(held) = held else { return Ok(()) };
         let task = self.expect_task(id, offer, shown).await?;
         drop(held);
-        let leased = self.admit(id, offer)?;
-        let counted = Counted::new(&self.shared.running);
+        let _used = self.uses.work.begin();
+        let (leased, slot) = self.admit(id, offer)?;
         let started = Instant::now();
         let outbox = Outbox::new(self.sender.take().ok_or(ResetCode::Cancelled)?, WRITE);
         let wide = self.connection.widen();
@@ -119,16 +123,17 @@ impl<'a> JobTask<'a> {
         drop(wide);
         tracing::info!(job = %id, ms = started.elapsed().as_millis(), outcome = %outcome_word(&product.outcome), "commit");
         // Slot and memory are free again, whatever the requester does now.
-        drop(counted);
+        drop(slot);
         let outcome = product.outcome.clone();
-        self.keep(leased, product);
+        // A failure keeps its lease of nothing until it is settled, so that it is counted.
+        let _failure = self.keep(leased, product);
         let commit = Commit { offer: id, task: offer.task, price, outcome };
         let said = match outbox.into_sender().await {
             Ok(sender) => {
                 self.sender = Some(sender);
                 self.send(commit.clone()).await
             }
-            Err(e) => Err(code_of(&e)),
+            Err(e) => Err(e.code()),
         };
         if let Err(code) = said {
             // Nobody knows of the result.
@@ -139,44 +144,45 @@ impl<'a> JobTask<'a> {
     }
 
     /// Whether the job would be run: with a place for the Bid to wait in, and the evidence that the Offer asks for.
-    async fn consider(
-        &self,
-        id: OfferId,
-        offer: &Offer,
-    ) -> Result<(HeldBid<'a>, Accept, Option<Arc<Vec<u8>>>), Decline> {
-        let now = unix_now();
-        if !offer.is_current(now) {
-            let detail = format!("made at {} for {} s, it is {now} here", offer.issued_at, offer.valid_s);
-            return Err(Decline { reason: DeclineReason::Expired, detail });
+    async fn consider(&self, id: OfferId, offer: &Offer) -> Result<(HeldBid, Accept, Option<Arc<Vec<u8>>>), Decline> {
+        let busy = |detail: &str| Decline { reason: DeclineReason::Busy, detail: detail.into() };
+        let network = self.connection.network();
+        let mut accept = self.shared.admission.lock().consider(offer, unix_now())?;
+        if !is_here(network) {
+            accept.free_jobs = accept.free_jobs.min(u32::try_from(self.shared.slots.left(network)).unwrap_or(u32::MAX));
+            if accept.free_jobs == 0 {
+                return Err(busy("as many jobs run for your network as may"));
+            }
         }
-        let (held, accept) = {
-            let mut admission = self.shared.admission.lock();
-            let accept = admission.consider(offer, offer.expires_s(), now)?;
-            let place = self.shared.bids.take(self.network()).ok_or_else(|| Decline {
-                reason: DeclineReason::Busy,
-                detail: "too many bids wait for a dispatch from your network".into(),
-            })?;
-            admission.hold(offer.requester)?;
-            (HeldBid(self.shared, offer.requester, place), accept)
-        };
+        let (by_network, by_requester) = &self.shared.bids;
+        let held = by_requester.take(offer.requester).zip(by_network.take(network));
+        let (own, of_network) =
+            held.ok_or_else(|| busy("too many bids wait for a dispatch from you or your network"))?;
+        let held = (own, of_network, self.uses.bids.begin());
         let evidence = match (&self.shared.desk, offer.attest) {
             (Some(desk), Some(demand)) => {
-                desk.envelope(&self.shared.identity, self.shared.sealing.public(), offer, id, demand).await?
+                let sealing = self.shared.sealing.public();
+                desk.envelope(&self.shared.identity, sealing, (id, offer), demand, network).await?
             }
             _ => None,
         };
         Ok((held, accept, evidence))
     }
 
-    fn network(&self) -> Prefix {
-        prefix(self.connection.remote_address())
-    }
-
-    fn admit(&self, id: OfferId, offer: &Offer) -> Result<Leased<'a>, ResetCode> {
-        let place = self.shared.kept.take(self.network()).ok_or(ResetCode::OverCapacity)?;
-        match self.shared.admission.lock().admit(id, offer, offer.expires_s(), unix_now()) {
-            Ok(()) => Ok(Leased { shared: self.shared, id, place: Some(place) }),
+    fn admit(&self, id: OfferId, offer: &Offer) -> Result<(Leased<'a>, Slot), ResetCode> {
+        let network = self.connection.network();
+        let place = self.shared.kept.take(network).ok_or(ResetCode::OverCapacity)?;
+        let slot = match is_here(network) {
+            true => None,
+            false => Some(self.shared.slots.take(network).ok_or(ResetCode::OverCapacity)?),
+        };
+        match self.shared.admission.lock().admit(id, offer, unix_now()) {
+            Ok(()) => {
+                let leased = Leased { shared: self.shared, id, place: Some(place) };
+                Ok((leased, (Counted::new(&self.shared.running), slot)))
+            }
             Err(Refused::Twice) => Err(ResetCode::Unexpected),
+            Err(Refused::Decline(decline)) if decline.reason == DeclineReason::Expired => Err(ResetCode::Expired),
             Err(Refused::Decline(decline)) => {
                 tracing::info!(job = %id, "capacity was taken meanwhile: {}", decline.detail);
                 Err(ResetCode::OverCapacity)
@@ -184,33 +190,37 @@ impl<'a> JobTask<'a> {
         }
     }
 
-    /// Keeps a result until it is settled or its time is up, apart from this stream and its connection.
-    fn keep(&self, mut leased: Leased<'_>, product: Product) {
+    /// Keeps a result until it is settled or its time is up, apart from this stream and its connection. The lease of a failure, which
+    /// has none, comes back.
+    fn keep(&self, mut leased: Leased<'a>, product: Product) -> Option<Leased<'a>> {
         let (Outcome::Completed { root, length, .. }, Some(result)) = (&product.outcome, product.result) else {
-            return;
+            self.shared.admission.lock().committed(&leased.id, 0);
+            return Some(leased);
         };
-        let Some(place) = leased.place.take() else { return };
-        self.shared.admission.lock().committed(&leased.id, Some(*length));
+        let place = leased.place.take()?;
+        self.shared.admission.lock().committed(&leased.id, *length);
         self.shared.results.keep(leased.id, self.connection.node(), (*root, *length), result, place);
+        None
     }
 
     async fn send<T: Body>(&mut self, message: T) -> Result<(), ResetCode> {
         let signed = Signed::sign(&self.shared.identity, self.connection.version(), message);
         let sender = self.sender.as_mut().ok_or(ResetCode::Cancelled)?;
-        sender.send_within(&signed, WRITE).await.map_err(|e| code_of(&e))
+        sender.send_within(&signed, WRITE).await.map_err(|e| e.code())
     }
 
     /// Opens the credential of a Challenge and answers it.
     async fn respond(&mut self, id: OfferId, frame: &Incoming) -> Result<(), ResetCode> {
         let challenge = frame.open::<Challenge>(self.connection.version(), self.connection.node());
-        let challenge = challenge.map_err(|e| code_of(&e))?.message().clone();
+        let challenge = challenge.map_err(|e| e.code())?.message().clone();
         if challenge.offer != id {
             return Err(ResetCode::WrongPeer);
         }
         let desk = self.shared.desk.as_ref().ok_or(ResetCode::Unexpected)?;
-        let secret = desk.activate(self.connection.node(), challenge).await.map_err(|why| {
-            tracing::warn!(job = %id, "the credential cannot be opened: {why}");
-            ResetCode::NotGranted
+        let opened = desk.activate(self.connection.node(), self.connection.network(), challenge).await;
+        let secret = opened.map_err(|e| {
+            tracing::warn!(job = %id, "the credential is not opened: {e}");
+            e.reset_code()
         })?;
         self.send(Response { offer: id, secret }).await
     }
@@ -221,17 +231,17 @@ impl<'a> JobTask<'a> {
             header = tokio::time::timeout_at(until.into(), self.receiver.header_of(allowed)) => header,
             () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
         };
-        let header = header.map_err(|_| ResetCode::Expired)?.map_err(|e| code_of(&e))?;
+        let header = header.map_err(|_| ResetCode::Expired)?.map_err(|e| e.code())?;
         // Most tasks are small; the few places for large ones are not waited for.
         let _place = match header.length > SMALL {
-            true => Some(self.shared.large.take(self.network()).ok_or(ResetCode::OverCapacity)?),
+            true => Some(self.shared.large.take(self.connection.network()).ok_or(ResetCode::OverCapacity)?),
             false => None,
         };
         let frame = tokio::select! {
             frame = tokio::time::timeout(PAYLOAD, self.receiver.expect_of(allowed)) => frame,
             () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
         };
-        frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| code_of(&e))
+        frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| e.code())
     }
 
     /// Waits for the Dispatch for as long as the Offer is good, with at most one Challenge before it, and opens what is sealed
@@ -244,7 +254,7 @@ impl<'a> JobTask<'a> {
             frame = self.next_frame(until, &[Kind::Dispatch]).await?;
         }
         let dispatch = frame.open::<Dispatch>(self.connection.version(), self.connection.node());
-        let dispatch = dispatch.map_err(|e| code_of(&e))?;
+        let dispatch = dispatch.map_err(|e| e.code())?;
         let dispatch = dispatch.message();
         if dispatch.offer != id || dispatch.worker != self.shared.node() {
             return Err(ResetCode::WrongPeer);
@@ -291,9 +301,9 @@ impl<'a> JobTask<'a> {
                 word = &mut said => return Err(match word {
                     Ok(Some(_)) => ResetCode::Unexpected,
                     Ok(None) => ResetCode::Cancelled,
-                    Err(e) => code_of(&e),
+                    Err(e) => e.code(),
                 }),
-                e = &mut unread => return Err(code_of(&e)),
+                e = &mut unread => return Err(e.code()),
                 () = &mut limit => return Err(ResetCode::TimeLimit),
                 () = &mut withdrawn => return Err(ResetCode::Withdrawn),
                 () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
@@ -336,8 +346,8 @@ impl<'a> JobTask<'a> {
         let opened = frame.and_then(|f| f.open::<Settle>(self.connection.version(), self.connection.node()));
         match opened {
             Ok(settle) => Ok(settle.message().clone()),
-            Err(e @ StreamError::Lost(_)) => Err(Unsettled::Gone(code_of(&e))),
-            Err(e) => Err(Unsettled::Ended(code_of(&e))),
+            Err(e @ StreamError::Lost(_)) => Err(Unsettled::Gone(e.code())),
+            Err(e) => Err(Unsettled::Ended(e.code())),
         }
     }
 
@@ -348,6 +358,11 @@ impl<'a> JobTask<'a> {
             let _ = tokio::time::timeout(WRITE, sender.delivered()).await;
         }
     }
+}
+
+/// Whether it is this machine itself: its own processes are nobody's network.
+fn is_here(network: Prefix) -> bool {
+    matches!(network, Prefix::V4([127, ..]) | Prefix::V6([0, 0, 0, 0, 0, 0]))
 }
 
 /// Why there is no Settle.
@@ -379,5 +394,20 @@ fn run_error(id: OfferId, e: &RunError) -> ResetCode {
         RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
         RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::DiskFull,
         RunError::Cell(_) | RunError::NoImage(..) | RunError::Output(_) => ResetCode::CellFailed,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_nobodys_network() {
+        let here = |ip: &str| is_here(eider_net::prefix(SocketAddr::new(ip.parse().unwrap(), 1)));
+        assert!(["127.0.0.1", "127.5.6.7", "::1", "::ffff:127.0.0.1"].into_iter().all(here));
+        assert!(!["10.0.0.1", "192.0.2.1", "128.0.0.1", "fe80::1", "2001:db8::1"].into_iter().any(here));
     }
 }

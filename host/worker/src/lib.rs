@@ -13,6 +13,7 @@ mod job;
 mod owner;
 mod places;
 mod policy;
+mod uses;
 mod worker;
 
 pub use device::{DeviceConfig, DeviceError};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{Local, NaiveTime, Timelike};
 use serde::{Deserialize, Deserializer};
@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// How often the machine is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The time over which the kernel averages the load.
+const LOAD_WINDOW: Duration = Duration::from_secs(60);
 /// Load must stay this far below the limit before jobs are taken again, so that they do not come and go.
 const LOAD_HYSTERESIS: f64 = 0.8;
 
@@ -86,6 +88,14 @@ impl Presence {
     }
 }
 
+/// The average of what runs after `elapsed` more in which so much ran, decayed as the kernel decays its load
+/// (`kernel/sched/loadavg.c`). The kernel looks every five seconds: the two averages of the same jobs differ by a twelfth of
+/// them at most.
+fn averaged(average: f64, running: usize, elapsed: Duration) -> f64 {
+    let kept = (-elapsed.as_secs_f64() / LOAD_WINDOW.as_secs_f64()).exp();
+    average * kept + running as f64 * (1.0 - kept)
+}
+
 /// Looks at the machine for as long as somebody watches, with `running` jobs of ours not counted as load. The present
 /// state is there at once.
 pub fn watch_owner(
@@ -93,15 +103,18 @@ pub fn watch_owner(
     pause: PauseFile,
     mut running: impl FnMut() -> usize + Send + 'static,
 ) -> watch::Receiver<Option<String>> {
-    let look = move |closed: bool, running: usize| {
+    let look = move |closed: bool, running: f64| {
         let paused = pause.reason(SystemTime::now());
         paused.or_else(|| presence.objection(Look::at_machine(running), closed))
     };
-    let (tell, watched) = watch::channel(look(false, 0));
+    let (tell, watched) = watch::channel(look(false, 0.0));
     tokio::spawn(async move {
+        let (mut average, mut looked) = (0.0, Instant::now());
         while !tell.is_closed() {
             tokio::time::sleep(LOOK_EVERY).await;
-            let objection = look(tell.borrow().is_some(), running());
+            average = averaged(average, running(), looked.elapsed());
+            looked = Instant::now();
+            let objection = look(tell.borrow().is_some(), average);
             tell.send_if_modified(|now| {
                 let changed = *now != objection;
                 if changed {
@@ -119,14 +132,15 @@ pub fn watch_owner(
 }
 
 impl Look {
-    fn at_machine(running: usize) -> Self {
+    /// With so many jobs of ours in the average of the load.
+    fn at_machine(running: f64) -> Self {
         let average = fs::read_to_string("/proc/loadavg").ok();
         let average: f64 = average.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0.0);
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             now: Local::now().time().with_nanosecond(0).unwrap_or_default(),
             on_battery: on_battery(Path::new("/sys/class/power_supply")),
-            load: (average - running as f64).max(0.0) / processors as f64,
+            load: (average - running).max(0.0) / processors as f64,
         }
     }
 }
@@ -222,6 +236,27 @@ mod tests {
         assert!(presence.objection(Look { on_battery: true, ..look }, false).unwrap().contains("battery"));
         let anyhow = Presence { on_battery: true, load: None, ..presence };
         assert_eq!(anyhow.objection(Look { on_battery: true, load: 99.0, ..look }, false), None);
+    }
+
+    #[test]
+    fn what_our_jobs_left_in_the_average_of_the_load_is_not_the_owner() {
+        // As the kernel does it, every five seconds; we look every second.
+        let kernel = |load: f64, active: f64| load * (-5.0f64 / 60.0).exp() + active * (1.0 - (-5.0f64 / 60.0).exp());
+        let (mut load, mut average) = (0.0, 0.0);
+        for second in 1..300 {
+            // Four jobs run for a minute, then none.
+            let running = if second <= 60 { 4 } else { 0 };
+            average = averaged(average, running, Duration::from_secs(1));
+            if second % 5 == 0 {
+                load = kernel(load, running as f64);
+            }
+            let seen: f64 = load - average;
+            assert!(seen.abs() < 4.0 / 12.0, "{seen} after {second} s");
+        }
+        assert!(load < 0.1);
+        // However irregularly it is looked.
+        let twice = averaged(averaged(2.0, 4, Duration::from_secs(3)), 4, Duration::from_secs(4));
+        assert!((twice - averaged(2.0, 4, Duration::from_secs(7))).abs() < 1e-9);
     }
 
     #[test]

@@ -27,12 +27,21 @@ impl<K: Eq + Hash + Copy> Places<K> {
     /// A place for `who`, if there is one and it has not its share.
     pub(crate) fn take(&self, who: K) -> Option<Place<K>> {
         let mut taken = self.taken.lock();
-        let own = taken.get(&who).copied().unwrap_or(0);
-        if own >= self.each || taken.values().sum::<usize>() >= self.all {
+        if self.left_of(&taken, &who) == 0 {
             return None;
         }
-        taken.insert(who, own + 1);
+        *taken.entry(who).or_default() += 1;
         Some(Place { taken: self.taken.clone(), who })
+    }
+
+    /// Places that `who` could take now.
+    pub(crate) fn left(&self, who: K) -> usize {
+        self.left_of(&self.taken.lock(), &who)
+    }
+
+    fn left_of(&self, taken: &HashMap<K, usize>, who: &K) -> usize {
+        let own = taken.get(who).copied().unwrap_or(0);
+        self.each.saturating_sub(own).min(self.all.saturating_sub(taken.values().sum()))
     }
 }
 
@@ -61,6 +70,7 @@ mod tests {
         let others: Vec<_> = "bbcc".chars().map(|who| places.take(who)).collect();
         assert_eq!(others.iter().flatten().count(), 3, "five in all");
         drop(own);
+        assert_eq!(['a', 'b', 'c'].map(|who| places.left(who)), [2, 0, 1]);
         assert!(places.take('c').is_some() && places.take('b').is_none());
         drop(others);
         assert!(places.taken.lock().is_empty());

@@ -24,7 +24,8 @@ pub struct WorkerPolicy {
     pub memory: ByteSize,
     /// Jobs at a time.
     pub jobs: u32,
-    /// Jobs of one requester at a time; two thirds of all unless said, so that no requester takes the whole machine.
+    /// Jobs of one requester at a time, which has as large a part of memory and disk ([`Donation`]); two thirds of all unless said, so
+    /// that no requester takes the whole machine.
     pub per_requester: Option<u32>,
     /// Processor threads, all unless said. A job runs on one, so no more jobs than this run at a time.
     pub threads: Option<u32>,

@@ -26,10 +26,14 @@ use crate::places::Places;
 const LARGE: usize = 16;
 /// Those from one network.
 const LARGE_PER_NETWORK: usize = 4;
-/// Jobs that run and results that are kept for requesters of one network: a quarter of all.
+/// Jobs that run and outcomes that are kept for requesters of one network: a quarter of all.
 const RESULTS_PER_NETWORK: usize = 256;
-/// Bids in favour that wait for requesters of one network: a quarter of all.
-const BIDS_PER_NETWORK: usize = 1024;
+/// Bids in favour that wait for their Dispatch: each is a stream that is held open.
+const BIDS: usize = 4_096;
+/// Those of one network: a quarter of all.
+const BIDS_PER_NETWORK: usize = BIDS / 4;
+/// Those of one requester.
+const BIDS_PER_REQUESTER: usize = 64;
 /// How often what was fetched is made to last, and results whose time is up are given back.
 const TIDY_EVERY: Duration = Duration::from_secs(2);
 /// How long a worker that goes down waits for its tasks, and then for its peers to be told.
@@ -76,7 +80,7 @@ pub enum WorkerError {
     Io(#[from] std::io::Error),
 }
 
-/// Bytes that results take on the disk of the donation. What they take, cached inputs that no job uses give back.
+/// Bytes that results take of the donation's disk, small ones in memory. What they take, cached inputs that no job uses give back.
 #[derive(Debug)]
 pub struct Spooled {
     disk: u64,
@@ -99,13 +103,14 @@ impl Spooled {
     }
 
     fn change(&self, to: impl Fn(u64) -> u64) {
-        let (used, cache) = {
+        let cache = {
             let mut state = self.state.lock();
             state.0 = to(state.0);
-            (state.0, state.1.clone())
+            state.1.clone()
         };
         if let Some(cache) = cache {
-            cache.set_budget(self.disk.saturating_sub(used));
+            // Not under our lock, since files may be removed; the cache asks under its own what is used by then.
+            cache.change_budget(|| self.disk.saturating_sub(self.used()));
         }
     }
 }
@@ -139,10 +144,13 @@ pub(crate) struct Shared {
     pub(crate) results: Results,
     /// Places for large Dispatches while they are read.
     pub(crate) large: Places<Prefix>,
-    /// Places for jobs that run and results that are kept; admission counts them by requester.
+    /// Places for jobs that run; admission counts them by requester.
+    pub(crate) slots: Places<Prefix>,
+    /// Places for jobs that run and results that are kept, and for failures that wait for their Settle; admission counts them by
+    /// requester.
     pub(crate) kept: Places<Prefix>,
-    /// Places for Bids that wait; admission counts them by requester.
-    pub(crate) bids: Places<Prefix>,
+    /// Places for Bids that wait, by network and by requester.
+    pub(crate) bids: (Places<Prefix>, Places<NodeId>),
     pub(crate) closed: watch::Receiver<Option<String>>,
     pub(crate) running: Arc<AtomicUsize>,
     pub(crate) shutdown: CancellationToken,
@@ -176,6 +184,7 @@ impl Worker {
         let address = endpoint.local_addr()?;
         let cache = InputCache::open(setup.cache, setup.donation.disk)?;
         setup.spooled.attach(cache.clone());
+        let (jobs, per_network) = (setup.donation.jobs as usize, setup.donation.per_network() as usize);
         let shared = Arc::new(Shared {
             identity: setup.identity,
             endpoint,
@@ -189,8 +198,9 @@ impl Worker {
             cache,
             results: Results::default(),
             large: Places::new(LARGE, LARGE_PER_NETWORK),
+            slots: Places::new(jobs, per_network),
             kept: Places::new(Admission::RESULTS as usize, RESULTS_PER_NETWORK),
-            bids: Places::new(Admission::BIDS as usize, BIDS_PER_NETWORK),
+            bids: (Places::new(BIDS, BIDS_PER_NETWORK), Places::new(BIDS, BIDS_PER_REQUESTER)),
             shutdown: CancellationToken::new(),
         });
         let tasks = TaskTracker::new();
@@ -273,5 +283,95 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use cap_std::ambient_authority;
+    use eider_inputs::disk_of;
+    use eider_protocol::{DataClass, InputsSummary, Limits, Offer};
+
+    use super::*;
+
+    /// Threads that come here go on at once. Parked ones would go on one after the other.
+    fn meet(count: &AtomicUsize, all: usize) {
+        count.fetch_add(1, Ordering::SeqCst);
+        while count.load(Ordering::SeqCst) < all {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn the_cache_has_the_whole_disk_again_when_two_results_end_at_once() {
+        const DISK: u64 = 64 << 20;
+        const RESULT: u64 = 8 << 20;
+        const ROUNDS: usize = 200_000;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap();
+        let (cache, spooled) = (InputCache::open(cache, DISK).unwrap(), Spooled::new(DISK));
+        spooled.attach(cache.clone());
+        let count = AtomicUsize::new(0);
+        // Two threads come by three times a round.
+        let one = |round: usize| {
+            meet(&count, 6 * round + 2);
+            spooled.take(RESULT);
+            meet(&count, 6 * round + 4);
+            spooled.give_back(RESULT);
+            meet(&count, 6 * round + 6);
+        };
+        let lease = cache.lease(Hash::from_bytes([1; 32]), DISK, NodeId::from_bytes([2; 32]));
+        let wrong = |round: &usize| {
+            one(*round);
+            // Nothing is taken until this thread comes to its next round: all the disk is there but for an entry's own.
+            assert_eq!(spooled.used(), 0);
+            lease.reserve(0, DISK - (1 << 20)).is_err()
+        };
+        let wrong = std::thread::scope(|scope| {
+            scope.spawn(|| (0..ROUNDS).for_each(one));
+            // To the end, for the other thread's sake.
+            (0..ROUNDS).filter(wrong).count()
+        });
+        assert_eq!(wrong, 0, "so often of {ROUNDS} times the cache was left with an earlier budget");
+    }
+
+    #[test]
+    fn an_admitted_job_of_many_small_inputs_takes_no_more_disk_than_is_donated() {
+        const DISK: u64 = 64 << 20;
+        let engine = Hash::from_bytes([7; 32]);
+        let donation = Donation {
+            memory: 4 << 30,
+            idle_memory: 0,
+            jobs: 2,
+            per_requester: 2,
+            disk: DISK,
+            result: DISK,
+            run_ms: 1_000,
+            classes: vec![DataClass::Public],
+            price: 0,
+        };
+        let admission = Admission::new(donation, BTreeMap::from([(engine, Ok(vec!["p".to_string()]))]));
+        let offer = |inputs, result| Offer {
+            requester: NodeId::from_bytes([1; 32]),
+            task: Hash::from_bytes([0; 32]),
+            draw: Hash::from_bytes([0; 32]),
+            issued_at: 0,
+            valid_s: 60,
+            class: DataClass::Public,
+            engine,
+            profile: "p".into(),
+            limits: Limits { memory: 1 << 20, result, run_ms: 1, fuel: None },
+            inputs,
+            attest: None,
+            nonce: [0; 32],
+        };
+        for (count, bytes) in [(1, 1), (1_000, 1_000), (2_000, 30 << 20), (3, 60 << 20)] {
+            let inputs = InputsSummary { count, bytes };
+            // The largest result beside them, to 4 KiB.
+            let admitted = |result: &u64| admission.consider(&offer(inputs, *result), 0).is_ok();
+            let result = (0..DISK).rev().step_by(4 << 10).find(admitted).unwrap();
+            assert!(disk_of(&inputs) + result <= DISK, "{result} beside {inputs:?}");
+        }
     }
 }

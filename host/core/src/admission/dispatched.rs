@@ -39,10 +39,10 @@ impl Dispatched {
         *self.of_requester.entry(requester).or_default() += 1;
     }
 
-    /// Forgets some of what has expired.
+    /// Forgets some of what is not good any more: in the second in which it expires, an Offer still is.
     pub(super) fn sweep(&mut self, now_s: i64) {
         for _ in 0..SWEEP {
-            if self.expiry.first().is_none_or(|(expires_s, _)| *expires_s > now_s) {
+            if self.expiry.first().is_none_or(|(expires_s, _)| *expires_s >= now_s) {
                 return;
             }
             self.forget_soonest();
@@ -82,8 +82,10 @@ mod tests {
         assert_eq!((seen.offers.len(), seen.expiry.len()), (OFFERS, OFFERS));
         assert!(!seen.contains(&id(0)) && seen.contains(&id(1)), "the soonest to expire goes first");
         assert_eq!(seen.count(&a), 0);
+        seen.sweep(2);
+        assert_eq!(seen.offers.len(), OFFERS, "they are good until the end of that second");
         for _ in 0..=OFFERS / SWEEP {
-            seen.sweep(2);
+            seen.sweep(3);
         }
         assert!(seen.offers.is_empty() && seen.expiry.is_empty() && seen.of_requester.is_empty());
     }

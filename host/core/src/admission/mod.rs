@@ -1,7 +1,7 @@
 //! A worker's side: whether a job fits what was donated, and what is in use.
 //!
-//! A Bid in favour is held until its Dispatch; an admitted job holds a slot, memory and disk until its Commit, then the
-//! disk of its result until that is forgotten. Everything is counted by the requester's key, so that none takes all.
+//! An admitted job holds a slot, memory and disk until its Commit, then the disk of its result until that is forgotten.
+//! Everything is counted by the requester's key, so that none takes all: [`Donation`] says how much one may have.
 
 mod dispatched;
 mod donation;
@@ -47,8 +47,6 @@ pub struct Admission {
     engines: BTreeMap<Hash, EngineStand>,
     leases: HashMap<OfferId, Lease>,
     dispatched: Dispatched,
-    /// Bids in favour that wait for their Dispatch.
-    bids: HashMap<NodeId, u32>,
     /// Why no job is taken now, if none is.
     closed: Option<String>,
 }
@@ -60,28 +58,14 @@ fn no<T>(reason: DeclineReason, detail: impl Into<String>) -> Result<T, Decline>
 impl Admission {
     /// Bytes of the donation that a job takes beside its own memory: its cell's stacks, snapshot and window.
     pub const CELL_MEMORY: u64 = 64 << 20;
-    /// Bids in favour of one requester that wait at a time: each is a stream that is held open.
-    pub const BIDS_PER_REQUESTER: u32 = 64;
-    /// Those of all requesters.
-    pub const BIDS: u32 = 4_096;
     /// Results kept for one requester at a time, jobs that run counted in; more where more of its jobs may run.
     pub const RESULTS_PER_REQUESTER: u32 = 16;
     /// Those of all requesters: each holds a file open.
     pub const RESULTS: u32 = 1_024;
-    /// An Offer that is valid for longer from now is refused, seconds: for so long it would have to be remembered. The longest
-    /// validity, by a clock that is as wrong as it may be.
-    pub const VALID_S_MAX: i64 = Offer::VALID_MAX_S as i64 + 2 * Offer::SKEW_S;
 
     /// A worker with these engines.
     pub fn new(donation: Donation, engines: BTreeMap<Hash, EngineStand>) -> Self {
-        Self {
-            donation,
-            engines,
-            leases: HashMap::new(),
-            dispatched: Dispatched::default(),
-            bids: HashMap::new(),
-            closed: None,
-        }
+        Self { donation, engines, leases: HashMap::new(), dispatched: Dispatched::default(), closed: None }
     }
 
     /// From now on no job is taken, for this reason, or jobs are taken again. Those that run go on.
@@ -94,64 +78,31 @@ impl Admission {
         self.leases.values().filter(|l| l.running).count()
     }
 
-    /// Bytes of the disk that cached inputs may take: all but what is promised to results.
-    pub fn disk_for_cache(&self) -> u64 {
-        self.donation.disk.saturating_sub(self.sum(|l| l.result))
-    }
-
-    /// The answer to an Offer that expires at `expires_s`. Times are unix seconds. Nothing is reserved by it.
+    /// The answer to an Offer, by a clock that says `now_s` (unix seconds). Nothing is reserved by it.
     ///
     /// # Errors
     /// The reason why not, in order of what a requester can do least about.
-    pub fn consider(&self, offer: &Offer, expires_s: i64, now_s: i64) -> Result<Accept, Decline> {
+    pub fn consider(&self, offer: &Offer, now_s: i64) -> Result<Accept, Decline> {
+        if !offer.is_current(now_s) {
+            let detail = format!("made at {} for {} s, it is {now_s} here", offer.issued_at, offer.valid_s);
+            return no(DeclineReason::Expired, detail);
+        }
         if let Some(reason) = &self.closed {
             return no(DeclineReason::Unavailable, reason.clone());
         }
         self.serves(offer)?;
         self.donation.fits(&offer.limits, &offer.inputs)?;
-        if expires_s <= now_s {
-            return no(DeclineReason::Unavailable, "the offer has expired, or the clocks differ");
-        }
-        let valid_s = expires_s.saturating_sub(now_s);
-        if valid_s > Self::VALID_S_MAX {
-            let detail = format!("validity: {valid_s} s asked, {} s at most", Self::VALID_S_MAX);
-            return no(DeclineReason::TooLarge, detail);
-        }
         self.quota(&offer.requester)?;
-        let (free_memory, free_jobs) = self.free(&offer.requester);
+        let (free_memory, free_jobs) = (self.free_memory(&offer.requester), self.free_jobs(&offer.requester));
         if free_jobs == 0 || offer.limits.memory.saturating_add(Self::CELL_MEMORY) > free_memory {
             let detail = format!("{free_jobs} jobs and {free_memory} bytes of memory are free for you now");
             return no(DeclineReason::Busy, detail);
         }
-        let free_disk = self.donation.disk.saturating_sub(self.sum(|l| l.inputs.saturating_add(l.result)));
-        if offer.inputs.bytes.saturating_add(offer.limits.result) > free_disk {
-            return no(DeclineReason::Busy, format!("{free_disk} bytes of disk are free now"));
+        let free_disk = self.free(&offer.requester, self.donation.disk, |l| l.inputs.saturating_add(l.result));
+        if Donation::inputs_disk(&offer.inputs).saturating_add(offer.limits.result) > free_disk {
+            return no(DeclineReason::Busy, format!("{free_disk} bytes of disk are free for you now"));
         }
         Ok(Accept { eta_ms: 0, price: self.donation.price, free_memory, free_jobs })
-    }
-
-    /// Counts a Bid in favour that waits for its Dispatch; [`Admission::unhold`] ends that.
-    ///
-    /// # Errors
-    /// Too many wait already.
-    pub fn hold(&mut self, requester: NodeId) -> Result<(), Decline> {
-        let own = self.bids.get(&requester).copied().unwrap_or(0);
-        let all: u32 = self.bids.values().sum();
-        if own >= Self::BIDS_PER_REQUESTER || all >= Self::BIDS {
-            return no(DeclineReason::Busy, format!("{own} of your bids wait for a dispatch, {all} of all requesters"));
-        }
-        self.bids.insert(requester, own + 1);
-        Ok(())
-    }
-
-    /// A Bid that was held was dispatched or given up.
-    pub fn unhold(&mut self, requester: &NodeId) {
-        if let Some(own) = self.bids.get_mut(requester) {
-            *own -= 1;
-            if *own == 0 {
-                self.bids.remove(requester);
-            }
-        }
     }
 
     /// Reserves what a job needs. [`Admission::committed`] and [`Admission::forget`] give it back; the id stays known until
@@ -159,39 +110,35 @@ impl Admission {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn admit(&mut self, id: OfferId, offer: &Offer, expires_s: i64, now_s: i64) -> Result<(), Refused> {
+    pub fn admit(&mut self, id: OfferId, offer: &Offer, now_s: i64) -> Result<(), Refused> {
         self.dispatched.sweep(now_s);
         // A job may outlive its Offer: its own id stays taken.
         if self.dispatched.contains(&id) || self.leases.contains_key(&id) {
             return Err(Refused::Twice);
         }
-        self.consider(offer, expires_s, now_s).map_err(Refused::Decline)?;
+        self.consider(offer, now_s).map_err(Refused::Decline)?;
         let remembered = self.dispatched.count(&offer.requester);
         if remembered >= OFFERS_PER_REQUESTER {
             let detail = format!("{remembered} of your offers were dispatched here and have not expired yet");
             return no(DeclineReason::Busy, detail).map_err(Refused::Decline);
         }
-        self.dispatched.insert(id, offer.requester, expires_s);
+        self.dispatched.insert(id, offer.requester, offer.expires_s());
         let lease = Lease {
             requester: offer.requester,
             running: true,
             memory: offer.limits.memory.saturating_add(Self::CELL_MEMORY),
-            inputs: offer.inputs.bytes,
+            inputs: Donation::inputs_disk(&offer.inputs),
             result: offer.limits.result,
         };
         self.leases.insert(id, lease);
         Ok(())
     }
 
-    /// The job has committed, and its result of so many bytes is kept for delivery, or there is nothing to keep: slot and
-    /// memory are free again, and so is the disk beyond the result.
-    pub fn committed(&mut self, id: &OfferId, kept_bytes: Option<u64>) {
-        match (self.leases.get_mut(id), kept_bytes) {
-            (Some(lease), Some(bytes)) => {
-                *lease = Lease { running: false, memory: 0, inputs: 0, result: lease.result.min(bytes), ..*lease };
-            }
-            (Some(_), None) => self.forget(id),
-            (None, _) => {}
+    /// The job has committed, and its result of so many bytes is kept for delivery: slot and memory are free again, and so is the
+    /// disk beyond the result. A failure keeps no bytes, and counts like a result.
+    pub fn committed(&mut self, id: &OfferId, kept_bytes: u64) {
+        if let Some(lease) = self.leases.get_mut(id) {
+            *lease = Lease { running: false, memory: 0, inputs: 0, result: lease.result.min(kept_bytes), ..*lease };
         }
     }
 
@@ -236,14 +183,25 @@ impl Admission {
         Ok(())
     }
 
-    /// Memory that is free, and jobs that this requester could run now.
-    fn free(&self, requester: &NodeId) -> (u64, u32) {
-        let count = |which: &dyn Fn(&Lease) -> bool| {
-            u32::try_from(self.leases.values().filter(|l| l.running && which(l)).count()).unwrap_or(u32::MAX)
-        };
-        let jobs = self.donation.jobs.saturating_sub(count(&|_| true));
-        let own = self.donation.per_requester.saturating_sub(count(&|l| l.requester == *requester));
-        (self.donation.job_memory().saturating_sub(self.sum(|l| l.memory)), jobs.min(own))
+    /// Jobs that this requester could run now.
+    fn free_jobs(&self, requester: &NodeId) -> u32 {
+        let left = |most: u32, running: usize| most.saturating_sub(u32::try_from(running).unwrap_or(u32::MAX));
+        left(self.donation.jobs, self.running()).min(left(self.donation.per_requester, self.running_of(requester)))
+    }
+
+    fn free_memory(&self, requester: &NodeId) -> u64 {
+        self.free(requester, self.donation.job_memory(), |l| l.memory)
+    }
+
+    /// What this requester could have now of all so many bytes of which leases hold so many.
+    fn free(&self, requester: &NodeId, all: u64, of: impl Fn(&Lease) -> u64) -> u64 {
+        let own = self.sum(|l| if l.requester == *requester { of(l) } else { 0 });
+        let share = self.donation.share(all, self.running_of(requester) == 0);
+        share.saturating_sub(own).min(all.saturating_sub(self.sum(of)))
+    }
+
+    fn running_of(&self, requester: &NodeId) -> usize {
+        self.leases.values().filter(|l| l.running && l.requester == *requester).count()
     }
 
     fn sum(&self, of: impl Fn(&Lease) -> u64) -> u64 {
