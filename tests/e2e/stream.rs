@@ -2,15 +2,21 @@
 //! them slowly; several queries of one user at once.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Read;
+use std::future::Future;
+use std::io::{self, Read};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use eider_protocol::ResetCode;
+use bytes::Bytes;
+use eider_node::{Notice, Requester, Sink};
+use eider_protocol::{Identity, ResetCode};
 use eider_tests::Behaviour::{Honest, Slow, WrongBytes};
-use eider_tests::{Grid, eider, process};
+use eider_tests::{Grid, Job, eider, process, request_of};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// The requester may have this much; the result has ten times as much.
 const MEMORY_MAX: u64 = 200 << 20;
@@ -40,12 +46,12 @@ fn two_gigabytes_arrive_whole_in_bounded_memory_though_a_byte_was_flipped() {
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
     assert!(status.success(), "{record}");
     let fates: Vec<_> = record["peers"].as_array().unwrap().iter().map(|p| &p["fate"]).collect();
-    let caught = json!({"is": "caught", "code": ResetCode::WrongBytes.to_string(), "why": null});
+    let caught = json!({"is": "caught", "code": ResetCode::WrongBytes.word(), "why": null});
     assert!(fates.contains(&&caught), "{fates:?}");
     assert!(fates.contains(&&json!({"is": "settled", "verdict": "delivered"})), "{fates:?}");
     let root = record["outcome"]["completed"]["root"].as_str().unwrap();
     let mut hasher = blake3::Hasher::new();
-    let length = std::io::copy(&mut std::fs::File::open(&out).unwrap(), &mut hasher).unwrap();
+    let length = io::copy(&mut std::fs::File::open(&out).unwrap(), &mut hasher).unwrap();
     assert_eq!(hasher.finalize().to_string(), root, "a wrong byte reached the file");
     assert!(length > 1_900_000_000, "{length}");
     assert!(peak > 0 && peak < MEMORY_MAX, "{peak} bytes");
@@ -111,4 +117,55 @@ fn two_queries_of_one_user_at_once_do_not_touch_each_other() {
             (&b"answer\n42\n"[..], &b"count_star(),max(i)\n3000000,2999999\n"[..])
         );
     }
+}
+
+/// A pipe that nobody reads and nobody closes.
+struct Stuck;
+
+impl Sink for Stuck {
+    fn write(&mut self, _: Bytes) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_cancelled_ends_though_the_pipe_is_stuck_and_the_disk_is_full() {
+    let grid = Grid::start(&[Honest, Honest, Honest], &[]).unwrap();
+    // As a full disk: what memory does not hold can be put nowhere, so the output waits for the pipe.
+    let nowhere = std::env::temp_dir().join("no-such-folder-of-a-requester");
+    let requester = Requester::new(Identity::generate().unwrap(), nowhere);
+    // 100 MB.
+    let job = Job::new("SELECT i, md5(i::VARCHAR) AS m FROM range(2500000) t(i)");
+    let request = request_of(&job, grid.candidates()).unwrap();
+    let (notices, mut watched) = watch::channel(Notice::default());
+    let stop = CancellationToken::new();
+    let asked = tokio::spawn({
+        let stop = stop.clone();
+        async move { requester.request(request, Box::new(Stuck), notices, stop).await }
+    });
+    let filling = watched.wait_for(|n| n.delivered.is_some_and(|(done, _)| done > 5 << 20));
+    tokio::time::timeout(Duration::from_secs(60), filling).await.expect("no result comes").unwrap();
+    // The rest of the memory fills, and the next piece waits.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!asked.is_finished());
+    stop.cancel();
+    // A record of a cancelled job, or an output that was interrupted: either is an end.
+    let ended = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    assert!(ended.is_ok(), "a cancelled job does not end");
+}
+
+/// `eider query ... | head -1`: who reads has enough, and what happened is kept.
+#[test]
+fn a_job_whose_reader_leaves_is_on_record() {
+    let grid = Grid::start(&[Honest, Honest, Honest], &[]).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let sql = "SELECT i, md5(i::VARCHAR) AS m FROM range(1000000) t(i)";
+    let mut child = query(&grid, home.path(), &["--format", "csv", sql]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 4];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"i,m\n");
+    assert!(child.wait().unwrap().success());
+    let listed = Command::new(eider()).args(["audit", "list"]).env("EIDER_HOME", home.path()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("cancelled"), "{listed}");
 }

@@ -1,12 +1,31 @@
 //! Who gets a seat: a random draw by weight that an auditor can repeat.
 //!
 //! What enters is the job's seed, the number of the seat, and who held an acceptable bid with which weight. The weights
-//! are the requester's own. Nothing that a bidder says enters, so no claim improves its chance. The seed is secret until
+//! are the requester's own ([`weights`]). Nothing that a bidder says enters, so no claim improves its chance. The seed is secret until
 //! all bids are in; afterwards anybody who has the seed and the record of bids comes to the same seats.
+
+use std::collections::HashMap;
 
 use eider_protocol::NodeId;
 
 const DOMAIN: &[u8] = b"eider/2 draw\0";
+/// Weight of a bidder that shares its network with no other.
+const WEIGHT: u64 = 1_000_000;
+
+/// Where a bidder is, as its requester sees it, and not as anybody says: a number for each network that a stranger can own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network(pub u32);
+
+/// What each bidder weighs, who was met in these networks. Bidders of one network share one weight: whoever runs many workers in
+/// one place is chosen no more often for it. A node that was met in several, be it that a stranger passes datagrams on to it,
+/// weighs what the best of them gives it.
+pub fn weights<'a>(met: impl Iterator<Item = &'a [Network]> + Clone) -> Vec<u64> {
+    let mut members: HashMap<Network, u64> = HashMap::new();
+    for network in met.clone().flatten() {
+        *members.entry(*network).or_default() += 1;
+    }
+    met.map(|networks| networks.iter().map(|n| (WEIGHT / members[n]).max(1)).max().unwrap_or(1)).collect()
+}
 
 /// The bidder that gets the `n`-th seat of the job with this seed, as an index into `held` (node, weight); none if nobody
 /// holds a bid. Bidders stand in order of their ids, each as wide as its weight, and BLAKE3 of domain, seed and `n` (big
@@ -100,6 +119,23 @@ mod tests {
             pairs[seat(&seed, 0, &held).unwrap()][seat(&seed, 1, &held).unwrap()] += 1;
         }
         assert!(pairs.as_flattened().iter().all(|c| (850..1_150).contains(c)), "{pairs:?}");
+    }
+
+    /// [P-OFFER-3]
+    #[test]
+    fn many_bidders_of_one_network_weigh_as_much_as_one_elsewhere() {
+        let w = WEIGHT;
+        let of = |met: &[&[u32]]| {
+            let met: Vec<Vec<Network>> = met.iter().map(|m| m.iter().copied().map(Network).collect()).collect();
+            weights(met.iter().map(Vec::as_slice))
+        };
+        assert_eq!(
+            of(&[&[0], &[0], &[0], &[0], &[1], &[2], &[3], &[3]]),
+            [w / 4, w / 4, w / 4, w / 4, w, w, w / 2, w / 2]
+        );
+        // A stranger in network 9 relays two of three honest workers, and has two of its own in networks of theirs.
+        assert_eq!(of(&[&[9, 0], &[9, 1], &[2], &[3], &[4]]), [w; 5]);
+        assert_eq!(of(&[&[9], &[9, 1]]), [w / 2, w]);
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod job;
 mod plan;
 
 pub use admission::{Admission, Donation, EngineStand, Refused};
-pub use draw::seat;
-pub use job::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Split, at_fault};
+pub use draw::{Network, seat, weights};
+pub use job::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Split};
 pub use plan::{Plan, PlanError};

@@ -9,7 +9,7 @@ pub struct Plan {
     pub quorum: usize,
     /// Bids above this price are not taken, in micro-credits.
     pub max_price: u64,
-    /// Dispatches that the job may cause in all, whatever workers say or do.
+    /// Executions that the job may cause in all, whatever workers say or do.
     pub executions: usize,
     /// With k bids in hand, others are waited for until this long after the start.
     pub bid_window_ms: u64,

@@ -1,7 +1,8 @@
 //! One candidate of a job, as the job's driver knows it.
 
 use eider_attest::Appraisal;
-use eider_protocol::{Bid, Hash, NodeId, Outcome, ResetCode, Signed, Version};
+use eider_net::Prefix;
+use eider_protocol::{Bid, Hash, NodeId, Outcome, ResetCode, Settle, Signed, Version};
 use eider_store::Memory;
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,8 +37,9 @@ pub(crate) struct Orders {
 /// A candidate: whom it turned out to be, what it said, what it was given.
 pub(crate) struct Candidature {
     pub(crate) candidate: Candidate,
-    pub(crate) weight: u64,
     pub(crate) node: Option<NodeId>,
+    /// Where it was met.
+    pub(crate) network: Option<Prefix>,
     pub(crate) version: Version,
     commands: Option<mpsc::UnboundedSender<Command>>,
     reset: Option<oneshot::Sender<ResetCode>>,
@@ -45,11 +47,14 @@ pub(crate) struct Candidature {
     pub(crate) signed_bid: Option<Vec<u8>>,
     pub(crate) bid_hash: Option<Hash>,
     pub(crate) challenged: Option<Challenged>,
+    /// Its TPM has opened its credential.
+    pub(crate) answered: bool,
     pub(crate) appraisal: Option<Appraisal>,
     pub(crate) known: Option<Memory>,
     pub(crate) commit: Option<Outcome>,
     pub(crate) signed_commit: Option<Vec<u8>>,
     pub(crate) second_commit: Option<Vec<u8>>,
+    pub(crate) settle: Option<Settle>,
     pub(crate) receipt: Option<Vec<u8>>,
     pub(crate) granted: Option<Granted>,
     /// Its stream is gone: no receipt comes any more.
@@ -61,13 +66,13 @@ pub(crate) struct Candidature {
 impl Candidature {
     /// A candidate, and the ends of its orders for its task. The queue of commands has no bound of its own: the core gives each peer
     /// one of each kind, and a Verify for each time that its delivery failed.
-    pub(crate) fn new(candidate: Candidate, weight: u64) -> (Self, Orders) {
+    pub(crate) fn new(candidate: Candidate) -> (Self, Orders) {
         let (commands, commands_rx) = mpsc::unbounded_channel();
         let (reset, reset_rx) = oneshot::channel();
         let new = Self {
             candidate,
-            weight,
             node: None,
+            network: None,
             version: Version::LATEST,
             commands: Some(commands),
             reset: Some(reset),
@@ -75,11 +80,13 @@ impl Candidature {
             signed_bid: None,
             bid_hash: None,
             challenged: None,
+            answered: false,
             appraisal: None,
             known: None,
             commit: None,
             signed_commit: None,
             second_commit: None,
+            settle: None,
             receipt: None,
             granted: None,
             gone: false,
@@ -94,6 +101,7 @@ impl Candidature {
         let (reset, reset_rx) = oneshot::channel();
         (self.commands, self.reset) = (Some(commands), Some(reset));
         (self.held, self.signed_bid, self.bid_hash) = (None, None, None);
+        (self.challenged, self.answered, self.appraisal, self.known) = (None, false, None, None);
         Orders { commands: commands_rx, reset: reset_rx }
     }
 

@@ -3,14 +3,15 @@
 //! The driver never waits for a peer: commands go into queues, dialling, appraising and writing are tasks of their own, and a
 //! Reset cuts through whatever a peer's task waits for.
 
+mod bids;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState};
-use eider_net::ConnectError;
-use eider_protocol::{
-    Bid, Body, Challenge, Commit, NodeId, Outcome, ResetCode, Response, Settle, Signed, Verify, Version, is_sealing_key,
-};
+use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Network, Peer, PeerState};
+use eider_net::{ConnectError, Prefix, prefix};
+use eider_protocol::{Bid, Body, Commit, NodeId, Outcome, ResetCode, Settle, Signed, Verify, Version};
 use eider_runner::{Sink, Spool, SpoolWriter};
 use eider_store::JobRecord;
 use parking_lot::Mutex;
@@ -18,11 +19,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::candidature::{Candidature, Challenged, HeldBid, Orders};
-use crate::evidence::{BidEvidence, Judged};
+use crate::candidature::{Candidature, Orders};
+use crate::evidence::Judged;
 use crate::links::LinkError;
 use crate::log::{JobEvent, JobLog, Notice};
-use crate::offer::{Offered, unix_now};
+use crate::offer::Offered;
 use crate::output::Output;
 use crate::peer::{Command, PeerTask, Said};
 use crate::record::{Ended, word};
@@ -37,13 +38,11 @@ const SAID: usize = 1024;
 /// Messages that are heard before a timer is believed: on a machine that stood still, what came meanwhile comes first. A flood
 /// of them holds a deadline back by no more.
 const HEARD_FIRST: usize = 4 * SAID;
-/// Bytes of Bids with evidence that one job holds; later ones are told that others were chosen.
-const BIDS_MAX: usize = 64 << 20;
 
 /// What a driver hears: a peer, an appraisal, or its own inputs.
 enum Heard {
     Said(Peer, Said),
-    Connected(Peer, NodeId, Version),
+    Connected(Peer, NodeId, Version, Prefix),
     Unreachable(Peer, LinkError),
     Judged(Peer, Box<Signed<Bid>>, Result<Judged, String>),
     InputFailed(String),
@@ -67,7 +66,8 @@ pub(crate) struct Driver {
     told: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
     inputs_failed: Channel<String>,
     tasks: JoinSet<()>,
-    bid_bytes: usize,
+    /// Numbers for the networks that candidates were met in.
+    networks: HashMap<Prefix, Network>,
     end: Option<End>,
 }
 
@@ -79,7 +79,7 @@ impl Driver {
         notices: watch::Sender<Notice>,
     ) -> Result<Self, RequestError> {
         let offered = Arc::new(Offered::new(&shared.identity, &request)?);
-        let job = Job::new(request.plan, offered.weights.clone(), offered.draw, 0)?;
+        let job = Job::new(request.plan, request.candidates.len(), offered.draw, 0)?;
         shared.knowledge.offered(offered.issued(), request.attest.as_ref());
         let (writer, pump) = Spool::start(sink, shared.scratch.clone(), request.limits.result);
         let (output, keeper) = Output::start(writer);
@@ -97,7 +97,7 @@ impl Driver {
             told: mpsc::unbounded_channel(),
             inputs_failed: mpsc::channel(1),
             tasks: JoinSet::new(),
-            bid_bytes: 0,
+            networks: HashMap::new(),
             end: None,
             request,
         };
@@ -108,7 +108,7 @@ impl Driver {
     }
 
     fn dial(&mut self, p: Peer, candidate: crate::Candidate) {
-        let (known, orders) = Candidature::new(candidate.clone(), self.offered.weights[p]);
+        let (known, orders) = Candidature::new(candidate.clone());
         self.peers.push(known);
         self.spawn(p, candidate, orders);
     }
@@ -121,7 +121,8 @@ impl Driver {
             match shared.links.connect(&candidate).await {
                 Ok(link) => {
                     let connection = link.connection();
-                    let _ = told.send(Heard::Connected(p, connection.node(), connection.version()));
+                    let at = prefix(connection.remote_address());
+                    let _ = told.send(Heard::Connected(p, connection.node(), connection.version(), at));
                     PeerTask { peer: p, offer, link, said, output, breach: Arc::new(Mutex::new(ResetCode::JobEnded)) }
                         .run(orders)
                         .await;
@@ -200,12 +201,14 @@ impl Driver {
     /// Notes what was heard, and turns it into the core's event.
     fn hear(&mut self, heard: Heard) -> Option<Event> {
         match heard {
-            Heard::Connected(p, node, _) if self.peers[p].node.is_some_and(|known| known != node) => {
+            Heard::Connected(p, node, ..) if self.peers[p].node.is_some_and(|known| known != node) => {
                 Some(Event::Lost(p, LostWhy::Disconnected("another node is at its address now".into())))
             }
-            Heard::Connected(p, node, version) => {
-                (self.peers[p].node, self.peers[p].version) = (Some(node), version);
-                Some(Event::Connected(p, node))
+            Heard::Connected(p, node, version, at) => {
+                let peer = &mut self.peers[p];
+                (peer.node, peer.version, peer.network) = (Some(node), version, Some(at));
+                let new = u32::try_from(self.networks.len()).unwrap_or(u32::MAX);
+                Some(Event::Connected(p, node, *self.networks.entry(at).or_insert(Network(new))))
             }
             Heard::Unreachable(p, e) => {
                 if let LinkError::Connect(ConnectError::Incompatible) = &e {
@@ -248,98 +251,6 @@ impl Driver {
         }
     }
 
-    /// A Bid: what it shows of its worker's hardware is judged first, elsewhere, if the job wants to know.
-    fn bid(&mut self, p: Peer, bid: Box<Signed<Bid>>) -> Option<Event> {
-        let answer = bid.message().answer.clone();
-        if self.job.peers()[p] != PeerState::ExpectBid || self.peers[p].bid_hash.is_some() {
-            return Some(Event::Bid(p, answer));
-        }
-        self.log.append(JobEvent::Bid(p, answer.is_ok()));
-        if answer.is_ok() && !is_sealing_key(&bid.message().sealing) {
-            // Found now, and not when a seat has been spent on it.
-            return Some(misbehaved(p, ResetCode::Malformed, "its sealing key is none"));
-        }
-        let payload = bid.to_payload();
-        self.peers[p].bid_hash = Some(blake3::hash(&payload).into());
-        let Ok(accept) = answer else { return Some(Event::Bid(p, answer)) };
-        if self.bid_bytes + payload.len() > BIDS_MAX {
-            return Some(Event::Unfit(p, "enough bids are held".into()));
-        }
-        self.bid_bytes += payload.len();
-        let m = bid.message();
-        let shown = m.evidence.as_ref().map(|e| eider_attest::Envelope::hash(e));
-        self.peers[p].signed_bid = Some(payload);
-        self.peers[p].held = Some(HeldBid { sealing: m.sealing, price: accept.price, shown });
-        match self.request.attest.as_ref().is_some_and(|r| r.wants_evidence()) {
-            true => {
-                self.judge(p, bid);
-                None
-            }
-            false => Some(Event::Bid(p, answer)),
-        }
-    }
-
-    fn judge(&mut self, p: Peer, bid: Box<Signed<Bid>>) {
-        let (Some(requirement), Some(node)) = (self.request.attest.clone(), self.peers[p].node) else { return };
-        let evidence = BidEvidence {
-            bytes: bid.message().evidence.as_ref().map(|e| Arc::new(e.to_vec())),
-            node,
-            sealing: bid.message().sealing,
-        };
-        let (shared, offered, told) = (self.shared.clone(), self.offered.clone(), self.told.0.clone());
-        self.tasks.spawn(async move {
-            let (offer, issued) = (offered.offer.clone(), offered.issued());
-            let judged = shared.knowledge.judge(requirement, evidence, offer, issued, unix_now()).await;
-            let _ = told.send(Heard::Judged(p, bid, judged));
-        });
-    }
-
-    fn judged(&mut self, p: Peer, bid: Box<Signed<Bid>>, judged: Result<Judged, String>) -> Option<Event> {
-        if self.job.peers()[p] != PeerState::ExpectBid {
-            return None;
-        }
-        match judged {
-            Err(why) => Some(Event::Unfit(p, format!("its evidence could not be appraised: {why}"))),
-            Ok(Judged::Challenge { .. }) if self.peers[p].appraisal.is_some() => {
-                Some(Event::Unfit(p, "its TPM has answered, and lacks the keys".into()))
-            }
-            Ok(Judged::Challenge { credential, secret, pair }) => {
-                self.log.append(JobEvent::Challenged(p));
-                let m = Challenge { offer: self.offered.id, credential: credential.blob, secret: credential.secret };
-                let message = Box::new(self.sign(p, m));
-                self.peers[p].challenged = Some(Challenged { bid, secret, pair });
-                self.peers[p].command(Command::Challenge(message));
-                None
-            }
-            Ok(Judged::Done { appraisal, known }) => {
-                let requirement = self.request.attest.as_ref()?;
-                let (tier, minimum) = (appraisal.tier, requirement.policy.minimum);
-                let reasons: Vec<_> = appraisal.reasons.iter().map(ToString::to_string).collect();
-                self.peers[p].known = Some(known);
-                self.peers[p].appraisal = Some(*appraisal);
-                if tier < minimum {
-                    let policy = &requirement.policy.name;
-                    let why = format!("{tier}, policy {policy} wants {minimum}; {}", reasons.join("; "));
-                    return Some(Event::Unfit(p, why));
-                }
-                Some(Event::Bid(p, bid.message().answer.clone()))
-            }
-        }
-    }
-
-    /// The answer to a Challenge: the right secret shows that both keys live in one TPM.
-    fn responded(&mut self, p: Peer, response: &Response) -> Option<Event> {
-        let Some(Challenged { bid, secret, pair }) = self.peers[p].challenged.take() else {
-            return Some(misbehaved(p, ResetCode::Unexpected, "a response to no challenge"));
-        };
-        if response.secret != secret {
-            return Some(Event::Unfit(p, "activation-missing: the TPM has opened another credential".into()));
-        }
-        self.shared.knowledge.activated(pair);
-        self.judge(p, bid);
-        None
-    }
-
     fn committed(&mut self, p: Peer, commit: &Signed<Commit>) -> Option<Event> {
         let m = commit.message();
         let peer = &mut self.peers[p];
@@ -361,9 +272,10 @@ impl Driver {
     }
 
     fn receipt(&mut self, p: Peer, receipt: &Signed<Settle>) -> Option<Event> {
-        let m = receipt.message();
+        let settled = matches!(self.job.peers()[p], PeerState::Closed(Closed::Settled(_)));
         match &self.job.peers()[p] {
-            PeerState::Closed(Closed::Settled(v)) if *v == m.verdict && m.task == self.offered.task_hash => {
+            // Anything else that it signs is no receipt.
+            _ if settled && self.peers[p].settle.as_ref() == Some(receipt.message()) => {
                 self.peers[p].receipt = Some(receipt.to_payload());
                 None
             }
@@ -399,7 +311,8 @@ impl Driver {
                 let (Some(worker), Some(held)) = (self.peers[p].node, self.peers[p].held) else { return };
                 let (offer, task) = (self.offered.id, self.offered.task_hash);
                 let settle = Settle { offer, task, price: held.price, worker, verdict, digest };
-                let message = Box::new(self.sign(p, settle));
+                let message = Box::new(self.sign(p, settle.clone()));
+                self.peers[p].settle = Some(settle);
                 self.peers[p].command(Command::Settle(message));
             }
             Action::Reset(p, code) => {
@@ -440,6 +353,10 @@ impl Driver {
         let end = self.end.take().unwrap_or(End::Cancelled);
         self.log.append(JobEvent::Done(word(&end)));
         self.collect_receipts().await;
+        if output_error.is_some() || !matches!(end, End::Verified { .. }) {
+            // Nobody takes what is left: who waits for room in the spool waits for nothing.
+            self.pump.abort();
+        }
         // All tasks of the job have ended: this is the last handle of its output.
         drop(self.output);
         let writer = self.keeper.await.ok();
@@ -470,7 +387,10 @@ impl Driver {
             log: &self.log,
         };
         let record = ended.into_record();
-        drained.map_or_else(|e| Err(RequestError::Output(e)), |()| Ok(record))
+        match drained {
+            Ok(()) => Ok(record),
+            Err(e) => Err(RequestError::Output(e, Box::new(record))),
+        }
     }
 
     /// Waits a little for the answers to Settles, then ends all tasks of the job.

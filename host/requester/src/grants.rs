@@ -10,6 +10,7 @@ use eider_net::{BlobError, Connection, JobStream, Pace, Source};
 use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, Kind, NodeId, OfferId, ResetCode};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Input streams of one connection at a time; a worker has as many reads under way as jobs, which is fewer.
@@ -31,6 +32,8 @@ struct Grant {
     served: AtomicU64,
     /// Told once, with the reason, when an input is not what it was.
     failed: mpsc::Sender<String>,
+    /// Ends what is under way.
+    ended: CancellationToken,
 }
 
 /// All grants of a node.
@@ -58,7 +61,8 @@ impl Grants {
         let summary = inputs.summary();
         let rounding = u64::from(summary.count).saturating_mul(FETCH_ROUNDING);
         let left = summary.bytes.saturating_mul(FETCH_FACTOR).saturating_add(rounding);
-        let grant = Arc::new(Grant { inputs, left: AtomicU64::new(left), served: AtomicU64::new(0), failed });
+        let (left, served, ended) = (AtomicU64::new(left), AtomicU64::new(0), CancellationToken::new());
+        let grant = Arc::new(Grant { inputs, left, served, failed, ended });
         let key = (offer, node);
         self.table.lock().insert(key, grant.clone());
         Granted { grants: self.clone(), key, grant }
@@ -75,13 +79,14 @@ impl Granted {
 impl Drop for Granted {
     fn drop(&mut self) {
         self.grants.table.lock().remove(&self.key);
+        self.grant.ended.cancel();
     }
 }
 
 /// Serves granted inputs on the streams that a worker opens, until the connection is gone.
 pub(crate) async fn serve_inputs(grants: Arc<Grants>, connection: Connection) {
     let tasks = TaskTracker::new();
-    let ended = tokio_util::sync::CancellationToken::new();
+    let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     while let Ok(mut stream) = connection.accept().await {
         if tasks.len() >= FETCHES_MAX {
@@ -119,7 +124,11 @@ async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> R
     grant.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| ResetCode::TooMany)?;
     let (data, outboard) = input.source();
     let source = Source { bytes: data, outboard, checked: true };
-    match eider_net::send(&mut stream.sender, &source, fetch.start, fetch.end, PACE).await {
+    let sent = tokio::select! {
+        sent = eider_net::send(&mut stream.sender, &source, fetch.start, fetch.end, PACE) => sent,
+        () = grant.ended.cancelled() => return Err(ResetCode::JobEnded),
+    };
+    match sent {
         Ok(()) if input.unchanged() => {
             stream.sender.finish();
             grant.served.fetch_add(bytes, Ordering::Relaxed);
@@ -127,6 +136,8 @@ async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> R
         }
         Err(BlobError::Stream(e)) => Err(e.reset_code().unwrap_or(ResetCode::Cancelled)),
         Err(BlobError::Slow) => Err(ResetCode::Stalled),
+        // A want of descriptors, say: this fetch cannot be served, and the job may go on.
+        Err(BlobError::Io(_)) if input.unchanged() => Err(ResetCode::InputUnavailable),
         _ => {
             let why = format!("input {}: {} changed while the job ran", input.entry.table, input.path.display());
             // Full, if it was told already.

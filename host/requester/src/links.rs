@@ -2,7 +2,7 @@
 //! nobody has used it for a while.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -21,8 +21,14 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_MAX: usize = 256;
 /// How often they are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Handshakes under way at a time. Those that nobody answers hold a place until they are given up, so there are many.
-const DIALS_MAX: usize = 1024;
+/// Handshakes under way at a time.
+const DIALS_MAX: usize = 256;
+/// One that nobody answers in this time has its place no longer, and goes on.
+const DIAL_PLACE: Duration = Duration::from_millis(500);
+/// Names that are looked up at a time: each holds a thread for as long as its servers like.
+const LOOKUPS_MAX: usize = 32;
+/// How long that may take.
+const LOOKUP: Duration = Duration::from_secs(5);
 /// A worker that could not be reached is not dialled again before this time has passed: jobs that wait for the same attempt, and
 /// those that come a moment later, have its answer.
 const FAILED_FOR: Duration = Duration::from_secs(5);
@@ -35,6 +41,7 @@ pub(crate) struct Links {
     endpoints: Mutex<HashMap<bool, Endpoint>>,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
     dials: Semaphore,
+    lookups: Arc<Semaphore>,
     grants: Arc<Grants>,
     /// Whether the task that closes idle ones runs.
     swept: Mutex<bool>,
@@ -104,6 +111,7 @@ impl Links {
             endpoints: Mutex::default(),
             slots: Mutex::default(),
             dials: Semaphore::new(DIALS_MAX),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
             grants,
             swept: Mutex::new(false),
         }
@@ -115,7 +123,7 @@ impl Links {
             return Ok(endpoint.clone());
         }
         let any = if v6 { SocketAddr::from(([0u16; 8], 0)) } else { SocketAddr::from(([0, 0, 0, 0], 0)) };
-        let endpoint = Endpoint::bind(any, &self.identity)?;
+        let endpoint = Endpoint::dialler(any, &self.identity)?;
         endpoints.insert(v6, endpoint.clone());
         Ok(endpoint)
     }
@@ -162,11 +170,22 @@ impl Links {
     }
 
     async fn dial(&self, candidate: &Candidate) -> Result<Connection, LinkError> {
+        let found = self.addresses(&candidate.address).await?;
         // Never closed.
-        let _permit = self.dials.acquire().await;
-        let found = tokio::net::lookup_host(&candidate.address).await.map_err(|e| LinkError::Name(e.to_string()))?;
+        let permit = self.dials.acquire().await;
+        let dialled = self.dial_any(found, candidate);
+        tokio::pin!(dialled);
+        if let Ok(done) = tokio::time::timeout(DIAL_PLACE, &mut dialled).await {
+            return done;
+        }
+        // It is silent, and so makes no work: its place is for another.
+        drop(permit);
+        dialled.await
+    }
+
+    async fn dial_any(&self, found: Vec<SocketAddr>, candidate: &Candidate) -> Result<Connection, LinkError> {
         let mut why = LinkError::Name("the name has no address".into());
-        for address in found.take(ADDRESSES_MAX) {
+        for address in found {
             let endpoint = self.endpoint(address.is_ipv6()).map_err(|e| LinkError::Socket(e.to_string()));
             match endpoint {
                 Ok(endpoint) => match endpoint.connect(address, candidate.node).await {
@@ -177,6 +196,29 @@ impl Links {
             }
         }
         Err(why)
+    }
+
+    /// What an address stands for. A name is looked up on a thread, of which only so many may wait for servers of strangers.
+    async fn addresses(&self, address: &str) -> Result<Vec<SocketAddr>, LinkError> {
+        if let Ok(address) = address.parse() {
+            return Ok(vec![address]);
+        }
+        let looked_up = async {
+            // Never closed.
+            let permit = self.lookups.clone().acquire_owned().await;
+            let name = address.to_owned();
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                name.to_socket_addrs().map(|found| found.take(ADDRESSES_MAX).collect())
+            })
+            .await
+        };
+        match tokio::time::timeout(LOOKUP, looked_up).await {
+            Ok(Ok(Ok(found))) => Ok(found),
+            Ok(Ok(Err(e))) => Err(LinkError::Name(e.to_string())),
+            Ok(Err(e)) => Err(LinkError::Name(e.to_string())),
+            Err(_) => Err(LinkError::Name(format!("no answer to the name within {} s", LOOKUP.as_secs()))),
+        }
     }
 
     fn keep_swept(self: &Arc<Self>) {

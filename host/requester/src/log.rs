@@ -25,8 +25,8 @@ pub enum JobEvent {
         peer: Peer,
         /// Which seat of the job.
         seat: u32,
-        /// Whose Bids were held.
-        among: Vec<Peer>,
+        /// Whose Bids were held, and what each weighed.
+        among: Vec<(Peer, u64)>,
     },
     /// Its Commit came.
     Committed(Peer),

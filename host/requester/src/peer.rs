@@ -23,6 +23,8 @@ use crate::output::Output;
 const WRITE: Duration = Duration::from_secs(10);
 /// Slowest delivery for which the others of the quorum are not asked instead.
 const PACE: Pace = Pace { least: 128 << 10, within: Duration::from_secs(5) };
+/// A delivery that has been behind another one for so long is given up.
+const OUTPACED: Duration = Duration::from_secs(3);
 /// Signs of life that are passed on: more often than any stall is short.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -106,7 +108,15 @@ impl PeerTask {
     async fn write(&self, commands: &mut mpsc::UnboundedReceiver<Command>, sender: &mut Sender, settled: &mut bool) {
         // Input and result of a worker that got the job travel in wide windows.
         let mut _wide = None;
-        while let Some(command) = commands.recv().await {
+        let mut next = None;
+        loop {
+            let command = match next.take() {
+                Some(command) => command,
+                None => match commands.recv().await {
+                    Some(command) => command,
+                    None => return,
+                },
+            };
             let sent = match command {
                 Command::Offer(_) => Ok(()),
                 Command::Challenge(challenge) => send(sender, &challenge).await,
@@ -121,8 +131,15 @@ impl PeerTask {
                     sent
                 }
                 Command::Verify { message, root, length } => {
-                    let said = self.deliver(&message, root, length).await;
-                    self.say(said).await;
+                    // Another of the quorum may be faster: the word for this one comes meanwhile.
+                    tokio::select! {
+                        biased;
+                        said = self.deliver(&message, root, length) => self.say(said).await,
+                        command = commands.recv() => match command {
+                            Some(command) => next = Some(command),
+                            None => return,
+                        },
+                    }
                     Ok(())
                 }
             };
@@ -208,6 +225,7 @@ impl PeerTask {
             // Another brought the last byte and was lost before it could be thanked.
             return Said::Event(Event::Delivered(self.peer));
         }
+        let mut sink = ToOutput { task: self, reported: None, behind: None, outpaced: false };
         let received = async {
             let opening = async {
                 let mut stream = self.link.connection().open().await?;
@@ -216,7 +234,6 @@ impl PeerTask {
                 Ok::<_, StreamError>(stream)
             };
             let mut stream = tokio::time::timeout(WRITE, opening).await.map_err(|_| BlobError::Slow)??;
-            let mut sink = ToOutput { task: self, reported: None };
             let received =
                 eider_net::receive(&mut stream.receiver, root.into(), length, (start, length), &mut sink, PACE).await;
             if received.is_err() {
@@ -224,8 +241,10 @@ impl PeerTask {
             }
             received
         };
-        match received.await {
+        let received = received.await;
+        match received {
             Ok(()) => Said::Event(Event::Delivered(self.peer)),
+            Err(BlobError::Io(_)) if sink.outpaced => failed(DeliveryFailure::Slow),
             Err(BlobError::WrongBytes(_)) => failed(DeliveryFailure::WrongBytes),
             Err(BlobError::Slow) => failed(DeliveryFailure::Slow),
             Err(BlobError::Io(e)) => Said::Output(e),
@@ -255,13 +274,24 @@ struct ToOutput<'a> {
     task: &'a PeerTask,
     /// Bytes that the job was last told of.
     reported: Option<u64>,
+    /// Since when another delivery is ahead of this one.
+    behind: Option<Instant>,
+    /// For too long.
+    outpaced: bool,
 }
 
 impl BlobSink for ToOutput<'_> {
     async fn write(&mut self, offset: u64, bytes: Bytes) -> io::Result<()> {
         /// A progress display moves in such steps.
         const STEP: u64 = 1 << 20;
+        let end = offset + bytes.len() as u64;
         let verified = self.task.output.put(offset, bytes).await?;
+        if verified > end {
+            let since = *self.behind.get_or_insert_with(Instant::now);
+            self.outpaced = since.elapsed() > OUTPACED;
+            return if self.outpaced { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) };
+        }
+        self.behind = None;
         match self.reported {
             None => self.task.say(Said::FirstByte).await,
             Some(last) if verified.saturating_sub(last) < STEP => return Ok(()),

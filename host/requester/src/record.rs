@@ -1,7 +1,7 @@
 //! What became of a job and of each candidate: the record that is made when it is over.
 
 use eider_core::{Closed, End, LostWhy, Peer, PeerState, Plan, Split};
-use eider_protocol::{Fault, NodeId, Outcome, Version, printable, printable_lines, query_hash};
+use eider_protocol::{NodeId, Outcome, Version, printable, printable_lines, query_hash};
 use eider_store::{Fate, JobEnd, JobRecord, PeerRecord, ResetCodeWord};
 
 use crate::candidature::Candidature;
@@ -10,7 +10,7 @@ use crate::offer::Offered;
 use crate::requester::JobRequest;
 
 /// Characters of a stranger's words that are kept.
-const WORDS: usize = 200;
+pub(crate) const WORDS: usize = 200;
 /// Bytes of signed Bids that one record keeps: those of chosen and refused workers, in the order of candidates. Of the rest it
 /// has the hash.
 const BIDS_MAX: usize = 16 << 20;
@@ -83,7 +83,7 @@ fn peer_record(p: Candidature, state: &PeerState, room: &mut usize) -> PeerRecor
     PeerRecord {
         address: p.candidate.address,
         node: p.node.or(p.candidate.node),
-        weight: p.weight,
+        network: p.network.map(|n| n.to_string()),
         at_fault: fate.is_fault(),
         fate,
         commit: p.commit,
@@ -114,13 +114,11 @@ fn fate(state: &PeerState) -> Fate {
             Closed::Unfit(why) => Fate::Unfit { why: printable(why, 8 * WORDS) },
             Closed::Lost(LostWhy::ResetByWorker(code)) => Fate::GaveUp { code: ResetCodeWord(*code) },
             Closed::Lost(LostWhy::Disconnected(why)) => Fate::Lost { why: short(why) },
-            Closed::Lost(LostWhy::Misbehaved(code, why)) if code.fault() == Fault::Receiver => {
+            Closed::Lost(LostWhy::Misbehaved(code, why)) if state.fault().is_some() => {
                 Fate::Caught { code: ResetCodeWord(*code), why: Some(short(why)) }
             }
             Closed::Lost(LostWhy::Misbehaved(_, why)) => Fate::Incompatible { why: short(why) },
-            Closed::Reset(code) if code.fault() == Fault::Receiver => {
-                Fate::Caught { code: ResetCodeWord(*code), why: None }
-            }
+            Closed::Reset(code) if state.fault().is_some() => Fate::Caught { code: ResetCodeWord(*code), why: None },
             Closed::Reset(code) => Fate::Reset { code: ResetCodeWord(*code) },
             Closed::Settled(verdict) => Fate::Settled { verdict: *verdict },
         },

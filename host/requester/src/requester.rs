@@ -66,9 +66,9 @@ pub enum RequestError {
     /// The query or manifest does not fit a Dispatch.
     #[error("the query and its manifest have {0} bytes, at most {1} fit; use fewer files")]
     TooLarge(usize, usize),
-    /// The result could not be written.
+    /// The result could not be written. What happened before is worth keeping all the same.
     #[error("the result cannot be written: {0}")]
-    Output(io::Error),
+    Output(io::Error, Box<JobRecord>),
 }
 
 /// Asks grids. Connections are kept from job to job.

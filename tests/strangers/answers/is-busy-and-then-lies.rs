@@ -2,7 +2,7 @@
 //! loses: the time until it is asked again, and the job, which needs it
 //! plan: 4 4
 //! ends: no-quorum | verified
-//! fates: reset: the job ended without a result | caught: its commit disagrees
+//! fates: reset: the job is over | caught: its commit disagrees
 
 use eider_tests::strangers::*;
 

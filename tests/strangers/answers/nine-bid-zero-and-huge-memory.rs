@@ -4,7 +4,7 @@
 //! plan: 3 2
 //! jobs: 4
 //! ends: verified | no-quorum | executions-spent
-//! fates: caught: its commit disagrees | reset: other bids | reset: the job ended | reset: quorum was reached
+//! fates: caught: its commit disagrees | reset: other bids | reset: the job is over | reset: quorum was reached
 
 use eider_tests::strangers::*;
 

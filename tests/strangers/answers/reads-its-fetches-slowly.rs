@@ -23,6 +23,6 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
             Err(e) => return Err(e.into()),
         }
     };
-    ensure!(ended == ResetCode::Stalled, "reset as {ended}");
+    ensure!(matches!(ended, ResetCode::Stalled | ResetCode::JobEnded), "reset as {ended}");
     Ok(())
 }

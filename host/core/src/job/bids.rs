@@ -4,7 +4,7 @@ use eider_protocol::{Accept, Decline, DeclineReason, NodeId, ResetCode};
 
 use super::Job;
 use super::state::{Action, Closed, End, Peer, PeerState, Phase};
-use crate::draw::seat;
+use crate::draw::{Network, seat, weights};
 
 /// A busy candidate is asked again after this time at first, and after twice as long each time.
 const BUSY_FIRST_MS: u64 = 100;
@@ -12,21 +12,36 @@ const BUSY_FIRST_MS: u64 = 100;
 const BUSY_MOST_MS: u64 = 2_000;
 
 impl Job {
-    pub(super) fn connected(&mut self, p: Peer, node: NodeId) {
+    pub(super) fn connected(&mut self, p: Peer, node: NodeId, network: Network) {
         if self.peers[p] != PeerState::ExpectConnection {
             return;
         }
         if let Some(other) = self.nodes.iter().position(|n| *n == Some(node)) {
+            self.networks[other].push(network);
             return self.close(p, Closed::Duplicate(other));
         }
         self.nodes[p] = Some(node);
+        self.networks[p].push(network);
         self.peers[p] = PeerState::ExpectBid;
         self.actions.push_back(Action::Offer(p));
     }
 
+    /// A node that cannot be reached as this candidate any more, before it had the task, is offered the job as another that it
+    /// was met as: a stranger who passes datagrams on, and stops, takes nobody away.
+    pub(super) fn ask_elsewhere(&mut self, now: u64, p: Peer) {
+        let same = |s: &PeerState| *s == PeerState::Closed(Closed::Duplicate(p));
+        let Some(q) = self.peers.iter().position(same) else { return };
+        self.nodes[q] = self.nodes[p].take();
+        self.networks[q] = std::mem::take(&mut self.networks[p]);
+        for state in self.peers.iter_mut().filter(|s| same(s)) {
+            *state = PeerState::Closed(Closed::Duplicate(q));
+        }
+        self.ask_again(now, q);
+    }
+
     /// What a bid claims can only rule it out.
     pub(super) fn bid(&mut self, now: u64, p: Peer, answer: Result<Accept, Decline>) {
-        if self.peers[p] != PeerState::ExpectBid {
+        if !matches!(self.peers[p], PeerState::ExpectBid | PeerState::Appraising) {
             return self.unexpected(p);
         }
         match answer {
@@ -53,10 +68,10 @@ impl Job {
         };
     }
 
-    /// A busy candidate's time has come: it gets the Offer again, where a seat may be open for it.
+    /// A candidate gets the Offer again, or for the first time as this one.
     pub(super) fn ask_again(&mut self, now: u64, p: Peer) {
         self.peers[p] = PeerState::ExpectBid;
-        self.offered = now;
+        self.asked[p] = now;
         self.actions.push_back(Action::Offer(p));
     }
 
@@ -67,7 +82,7 @@ impl Job {
     }
 
     pub(super) fn unfit(&mut self, p: Peer, why: String) {
-        if self.peers[p] == PeerState::ExpectBid {
+        if matches!(self.peers[p], PeerState::ExpectBid | PeerState::Appraising) {
             self.not_chosen(p, Closed::Unfit(why));
         }
     }
@@ -101,21 +116,25 @@ impl Job {
         if self.budget_left() == 0 {
             return false;
         }
-        let (peers, held): (Vec<Peer>, Vec<(NodeId, u64)>) = (0..self.peers.len())
+        let peers: Vec<(Peer, NodeId)> = (0..self.peers.len())
             .filter(|p| matches!(self.peers[*p], PeerState::Held(_)))
-            .filter_map(|p| Some((p, (self.nodes[p]?, self.weights[p]))))
-            .unzip();
+            .filter_map(|p| Some((p, self.nodes[p]?)))
+            .collect();
+        let weights = weights(peers.iter().map(|(p, _)| &*self.networks[*p]));
+        let held: Vec<_> = peers.iter().zip(&weights).map(|((_, node), weight)| (*node, *weight)).collect();
         let Some(drawn) = seat(&self.seed, self.dispatched, &held) else { return false };
-        let (p, n) = (peers[drawn], self.dispatched);
+        let (p, n) = (peers[drawn].0, self.dispatched);
         self.dispatched += 1;
         self.peers[p] = PeerState::ExpectCommit { since: now, seen: now, late: false };
-        self.actions.push_back(Action::Dispatch { peer: p, seat: n, among: peers });
+        let among = peers.into_iter().map(|(p, _)| p).zip(weights).collect();
+        self.actions.push_back(Action::Dispatch { peer: p, seat: n, among });
         true
     }
 
-    /// Dispatches that the plan still pays for.
+    /// Executions that the plan still pays for. A Dispatch that was refused is none; how many of those there can be is
+    /// bounded by how often a busy candidate is asked again.
     pub(super) fn budget_left(&self) -> usize {
-        self.plan.executions.saturating_sub(self.dispatched as usize)
+        self.plan.executions.saturating_sub((self.dispatched - self.refused) as usize)
     }
 
     pub(super) fn held(&self) -> usize {
@@ -127,7 +146,7 @@ impl Job {
         // Nobody waits for a busy candidate while enough others would run the job.
         let busy_count = self.phase != Phase::ExpectBids || self.held() < self.plan.quorum;
         self.count(|s| match s {
-            PeerState::ExpectConnection | PeerState::ExpectBid => true,
+            PeerState::ExpectConnection | PeerState::ExpectBid | PeerState::Appraising => true,
             PeerState::Busy { .. } => busy_count,
             _ => false,
         })

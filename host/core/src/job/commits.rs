@@ -70,6 +70,7 @@ impl Job {
             match self.peers[p] {
                 PeerState::ExpectConnection
                 | PeerState::ExpectBid
+                | PeerState::Appraising
                 | PeerState::Busy { .. }
                 | PeerState::ExpectCommit { .. } => {
                     self.reset(p, ResetCode::QuorumReached);
@@ -157,8 +158,13 @@ impl Job {
             (PeerState::Committed { gone, .. }, _) => *gone = true,
             // Others were faster between its Bid and its Dispatch: it is as busy as one that says so in its Bid.
             (PeerState::ExpectCommit { .. }, LostWhy::ResetByWorker(ResetCode::OverCapacity)) => {
+                self.refused += 1;
                 let detail = ResetCode::OverCapacity.to_string();
                 self.busy(now, p, Decline { reason: DeclineReason::Busy, detail });
+            }
+            (PeerState::ExpectBid | PeerState::Appraising | PeerState::Held(_), why @ LostWhy::Disconnected(_)) => {
+                self.close(p, Closed::Lost(why));
+                self.ask_elsewhere(now, p);
             }
             (_, why) => self.close(p, Closed::Lost(why)),
         }

@@ -15,62 +15,72 @@ use std::collections::VecDeque;
 use eider_protocol::{NodeId, ResetCode};
 
 use state::Phase;
-pub use state::{Action, Closed, DeliveryFailure, End, Event, LostWhy, Peer, PeerState, Split, at_fault};
+pub use state::{Action, Closed, DeliveryFailure, End, Event, LostWhy, Peer, PeerState, Split};
 use votes::Votes;
 
+use crate::draw::Network;
 use crate::{Plan, PlanError};
 
 /// The state of one job at its requester.
 #[derive(Debug)]
 pub struct Job {
     plan: Plan,
-    /// Chances of each candidate in the draw.
-    weights: Vec<u64>,
     seed: [u8; 32],
     started: u64,
     phase: Phase,
     peers: Vec<PeerState>,
     nodes: Vec<Option<NodeId>>,
+    /// Where each node was met, by the candidate that it is.
+    networks: Vec<Vec<Network>>,
     /// How often each has said that it is busy.
     busy_times: Vec<u32>,
     votes: Votes,
-    /// When the last Offer went out, ms: a Bid is waited for from then on.
-    offered: u64,
-    /// Dispatches so far.
+    /// When each was asked last, ms: its Bid is waited for from then on.
+    asked: Vec<u64>,
+    /// Seats drawn so far.
     dispatched: u32,
+    /// Dispatches that were refused for want of capacity: nothing was executed for them.
+    refused: u32,
     /// What patience is multiplied with: doubles with every replacement of a late worker.
     patience: u64,
     /// The outcome whose bytes were asked for: no other can be delivered any more.
     opened: Option<eider_protocol::Hash>,
     /// End of the queue of deliverers.
     orders: u64,
+    /// When another of the quorum is asked for the result too, ms.
+    delivery_due: u64,
+    /// How long the next deliverer is believed, ms: doubles each time.
+    delivery_ms: u64,
     actions: VecDeque<Action>,
 }
 
 impl Job {
-    /// A job that starts at `now` (milliseconds of any clock that only moves forward), for as many peers as there are
-    /// `weights`, all of them being dialled. Seats are drawn by weight with `seed`, see [`seat`](crate::seat); the seed
-    /// is to be kept secret until all bids are in.
+    /// A job that starts at `now` (milliseconds of any clock that only moves forward), for so many candidates,
+    /// all of them being dialled. Seats are drawn with `seed`, see [`seat`](crate::seat); the seed is to be kept secret
+    /// until all bids are in.
     ///
     /// # Errors
     /// [`PlanError`].
-    pub fn new(plan: Plan, weights: Vec<u64>, seed: [u8; 32], now: u64) -> Result<Self, PlanError> {
+    pub fn new(plan: Plan, candidates: usize, seed: [u8; 32], now: u64) -> Result<Self, PlanError> {
         plan.check()?;
         let mut job = Self {
             plan,
             seed,
             started: now,
             phase: Phase::ExpectBids,
-            peers: vec![PeerState::ExpectConnection; weights.len()],
-            nodes: vec![None; weights.len()],
-            busy_times: vec![0; weights.len()],
-            weights,
+            peers: vec![PeerState::ExpectConnection; candidates],
+            nodes: vec![None; candidates],
+            networks: vec![vec![]; candidates],
+            busy_times: vec![0; candidates],
             votes: Votes::default(),
-            offered: now,
+            asked: vec![now; candidates],
             dispatched: 0,
+            refused: 0,
             patience: 1,
             opened: None,
             orders: 0,
+            delivery_due: 0,
+            delivery_ms: plan.stall_ms,
             actions: VecDeque::new(),
         };
         job.advance(now);
@@ -103,15 +113,16 @@ impl Job {
             return None;
         }
         let mut next = self.deadline();
-        if self.pending() > 0 {
-            next = next.min(self.bids_end());
-            if self.phase == Phase::ExpectBids {
-                next = next.min(self.dispatching_starts().unwrap_or(next));
-            }
+        if self.pending() > 0 && self.phase == Phase::ExpectBids {
+            next = next.min(self.dispatching_starts().unwrap_or(next));
+        }
+        if self.next_deliverer().is_some() && self.delivering() > 0 {
+            next = next.min(self.delivery_due);
         }
         let patience = self.patience_ms();
-        for state in &self.peers {
+        for (p, state) in self.peers.iter().enumerate() {
             match state {
+                PeerState::ExpectConnection | PeerState::ExpectBid => next = next.min(self.bid_ends(p)),
                 PeerState::ExpectCommit { since, seen, late } => {
                     next = next.min(seen.saturating_add(self.plan.stall_ms));
                     if !late {
@@ -134,13 +145,23 @@ impl Job {
             return;
         }
         match event {
-            Event::Connected(p, node) => self.connected(p, node),
+            Event::Connected(p, node, network) => self.connected(p, node, network),
             Event::Unreachable(p, why) => {
                 if self.peers[p] == PeerState::ExpectConnection {
                     self.close(p, Closed::Unreachable(why));
                 }
             }
             Event::Bid(p, answer) => self.bid(now, p, answer),
+            Event::Appraising(p) => {
+                if self.peers[p] == PeerState::ExpectBid {
+                    self.peers[p] = PeerState::Appraising;
+                }
+            }
+            Event::Challenged(p) => {
+                if self.peers[p] == PeerState::Appraising {
+                    (self.peers[p], self.asked[p]) = (PeerState::ExpectBid, now);
+                }
+            }
             Event::Unfit(p, why) => self.unfit(p, why),
             Event::Progress(p) => {
                 if let PeerState::ExpectCommit { seen, .. } = &mut self.peers[p] {
@@ -162,27 +183,34 @@ impl Job {
         self.started.saturating_add(self.plan.deadline_ms)
     }
 
-    fn bids_end(&self) -> u64 {
-        self.offered.max(self.started).saturating_add(self.plan.bid_timeout_ms)
+    fn bid_ends(&self, p: Peer) -> u64 {
+        self.asked[p].saturating_add(self.plan.bid_timeout_ms)
     }
 
     fn time_out(&mut self, now: u64) {
         if now >= self.deadline() {
             return self.end(End::DeadlinePassed { split: self.split() }, ResetCode::DeadlinePassed);
         }
-        let bids_over = now >= self.bids_end();
+        let mut silent = vec![];
         for p in 0..self.peers.len() {
+            let bid_over = now >= self.bid_ends(p);
             match self.peers[p] {
                 PeerState::Busy { until, .. } if now >= until => self.ask_again(now, p),
-                PeerState::ExpectConnection if bids_over => {
+                PeerState::ExpectConnection if bid_over => {
                     self.close(p, Closed::Unreachable(format!("no connection within {} ms", self.plan.bid_timeout_ms)));
                 }
-                PeerState::ExpectBid if bids_over => self.reset(p, ResetCode::Stalled),
+                PeerState::ExpectBid if bid_over => {
+                    self.reset(p, ResetCode::Stalled);
+                    silent.push(p);
+                }
                 PeerState::ExpectCommit { seen, .. } if now >= seen.saturating_add(self.plan.stall_ms) => {
                     self.reset(p, ResetCode::Stalled);
                 }
                 _ => {}
             }
+        }
+        for p in silent {
+            self.ask_elsewhere(now, p);
         }
     }
 

@@ -33,21 +33,36 @@ impl Job {
         }
     }
 
-    /// There is a deliverer, or somebody on the way to become one, or the job ends.
+    pub(super) fn delivering(&self) -> usize {
+        self.count(|s| matches!(s, PeerState::ExpectResult { .. }))
+    }
+
+    /// Who of the quorum is asked next for its result, and its place in the queue.
+    pub(super) fn next_deliverer(&self) -> Option<(u64, Peer)> {
+        let Phase::ExpectResult(digest) = self.phase else { return None };
+        let waiting = (0..self.peers.len()).filter_map(|p| match self.peers[p] {
+            PeerState::Committed { order, digest: d, gone: false } if d == digest => Some((order, p)),
+            _ => None,
+        });
+        waiting.min()
+    }
+
+    /// There is a deliverer, or somebody on the way to become one, or the job ends. Nobody holds a delivery for longer than
+    /// patience: then another of the quorum is asked beside it, and who stays behind ends as slow.
     pub(super) fn advance_result(&mut self, now: u64, digest: Hash) {
-        if self.count(|s| matches!(s, PeerState::ExpectResult { .. })) > 0 {
+        let delivering = self.delivering() > 0;
+        if delivering && now < self.delivery_due {
             return;
         }
-        let next = (0..self.peers.len())
-            .filter_map(|p| match self.peers[p] {
-                PeerState::Committed { order, digest: d, gone: false } if d == digest => Some((order, p)),
-                _ => None,
-            })
-            .min();
-        if let Some((order, p)) = next {
+        if let Some((order, p)) = self.next_deliverer() {
             self.opened = Some(digest);
             self.peers[p] = PeerState::ExpectResult { order, digest };
             self.actions.push_back(Action::Verify(p));
+            self.delivery_due = now.saturating_add(self.delivery_ms);
+            self.delivery_ms = self.delivery_ms.saturating_mul(2);
+            return;
+        }
+        if delivering {
             return;
         }
         let running = self.running();
@@ -58,7 +73,7 @@ impl Job {
             if running > 0 {
                 self.patience = self.patience.saturating_mul(2);
             }
-        } else if running == 0 {
+        } else if running == 0 && self.pending() == 0 {
             self.end(End::NoDelivery { digest }, ResetCode::JobEnded);
         }
     }
@@ -68,7 +83,11 @@ impl Job {
         for p in 0..self.peers.len() {
             let verdict = match self.peers[p] {
                 PeerState::ExpectResult { .. } if deliverer == Some(p) => Verdict::Delivered,
-                PeerState::Committed { digest: d, gone: false, .. } if d == digest => Verdict::Agreed,
+                PeerState::Committed { digest: d, gone: false, .. } | PeerState::ExpectResult { digest: d, .. }
+                    if d == digest =>
+                {
+                    Verdict::Agreed
+                }
                 _ => continue,
             };
             self.actions.push_back(Action::Settle(p, verdict, digest));

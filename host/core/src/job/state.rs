@@ -2,6 +2,8 @@
 
 use eider_protocol::{Accept, Decline, FailureKind, Fault, Hash, NodeId, Outcome, ResetCode, Verdict};
 
+use crate::draw::Network;
+
 /// Index of a candidate in the order in which they were given.
 pub type Peer = usize;
 
@@ -11,12 +13,16 @@ pub type Split = Vec<(Hash, Vec<Peer>)>;
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A connection stands, and this is who is at its other end.
-    Connected(Peer, NodeId),
+    /// A connection stands, and this is who is at its other end, in this network.
+    Connected(Peer, NodeId, Network),
     /// None could be made.
     Unreachable(Peer, String),
     /// The answer to an Offer.
     Bid(Peer, Result<Accept, Decline>),
+    /// The answer was yes, and its evidence is being appraised: [`Event::Bid`] or [`Event::Unfit`] follows.
+    Appraising(Peer),
+    /// Its evidence has to be completed by the candidate, whose time counts again.
+    Challenged(Peer),
     /// The answer was yes, and its evidence does not suffice.
     Unfit(Peer, String),
     /// A sign of life between Dispatch and Commit.
@@ -70,8 +76,8 @@ pub enum Action {
         peer: Peer,
         /// Which seat of the job this is, from 0.
         seat: u32,
-        /// Among whom it was drawn: with the nodes and weights of these, [`seat`](crate::seat) draws the same.
-        among: Vec<Peer>,
+        /// Among whom it was drawn, with which weights: with the nodes of these, [`seat`](crate::seat) draws the same.
+        among: Vec<(Peer, u64)>,
     },
     /// Send Verify, and take the result's bytes from where the verified part ends. Where all of it is there already,
     /// [`Event::Delivered`] follows without a Verify.
@@ -142,6 +148,8 @@ pub enum PeerState {
     ExpectConnection,
     /// Has the Offer.
     ExpectBid,
+    /// Has bid, and what it shows of its hardware is being appraised: its time is not counted any more.
+    Appraising,
     /// Has no room now, and is asked again.
     Busy {
         /// When, ms.
@@ -169,7 +177,7 @@ pub enum PeerState {
         /// Its stream is gone: the commit counts, but nothing can be delivered.
         gone: bool,
     },
-    /// Delivers.
+    /// Delivers. More than one may, after a while.
     ExpectResult {
         /// Its place in the queue of deliverers.
         order: u64,
@@ -203,14 +211,16 @@ pub enum Closed {
     Settled(Verdict),
 }
 
-/// Whether a candidate is to blame: only for a lie that can be shown or a breach of the protocol, never for being slow,
-/// silent, unreachable or gone.
-pub fn at_fault(state: &PeerState) -> bool {
-    match state {
-        PeerState::Closed(Closed::Reset(code) | Closed::Lost(LostWhy::Misbehaved(code, _))) => {
-            code.fault() == Fault::Receiver
+impl PeerState {
+    /// What a candidate is to blame for, if anything: only a lie that can be shown or a breach of the protocol, never being
+    /// slow, silent, unreachable or gone.
+    pub fn fault(&self) -> Option<ResetCode> {
+        match self {
+            Self::Closed(Closed::Reset(code) | Closed::Lost(LostWhy::Misbehaved(code, _))) => {
+                Some(*code).filter(|code| code.fault() == Fault::Receiver)
+            }
+            _ => None,
         }
-        _ => false,
     }
 }
 

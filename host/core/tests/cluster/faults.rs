@@ -20,6 +20,10 @@ pub(crate) enum Fault {
     SlowDelivery,
     /// Agrees, and sends a byte now and then for ever.
     Drip,
+    /// Agrees, and delivers at the slowest pace that is not too slow.
+    Leisure,
+    /// Honest, and others were faster between its first Bid and its Dispatch.
+    OverCapacity,
     Unreachable,
     Silent,
     DeclineSmall,
@@ -45,12 +49,14 @@ pub(crate) enum Fault {
     Duplicate,
 }
 
-pub(crate) const FAULTS: [Fault; 24] = [
+pub(crate) const FAULTS: [Fault; 26] = [
     Fault::None,
     Fault::SlowBid,
     Fault::SlowRun,
     Fault::SlowDelivery,
     Fault::Drip,
+    Fault::Leisure,
+    Fault::OverCapacity,
     Fault::Unreachable,
     Fault::Silent,
     Fault::DeclineSmall,
@@ -75,7 +81,7 @@ pub(crate) const FAULTS: [Fault; 24] = [
 impl Fault {
     /// Does all that is asked of it, in its own time.
     pub(crate) fn is_honest(self) -> bool {
-        matches!(self, Self::None | Self::SlowBid | Self::SlowRun | Self::SlowDelivery)
+        matches!(self, Self::None | Self::SlowBid | Self::SlowRun | Self::SlowDelivery | Self::OverCapacity)
     }
 
     /// Commits to the truth in no more than [`RUN_MS`], and to nothing else.

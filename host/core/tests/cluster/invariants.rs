@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use eider_core::{End, Peer, PeerState, at_fault};
+use eider_core::{End, Peer, PeerState};
 use eider_protocol::{Hash, Outcome};
 
 use crate::faults::{Fault, GROUPS, RUN_MS};
@@ -34,7 +34,7 @@ impl Cluster {
     fn note_voids(&mut self) {
         for (p, state) in self.job.peers().iter().enumerate() {
             let breach = matches!(self.faults[p], Fault::OutOfOrder | Fault::CommitTwice);
-            if breach && at_fault(state) && self.caught.insert(p) && !self.quorum {
+            if breach && state.fault().is_some() && self.caught.insert(p) && !self.quorum {
                 self.void.insert(p);
             }
         }
@@ -90,7 +90,7 @@ impl Cluster {
     fn invariant_nobody_honest_is_at_fault(&self) {
         for (p, state) in self.job.peers().iter().enumerate() {
             let may = self.faults[p].is_breach() || self.liars() >= self.plan.quorum;
-            assert!(may || !at_fault(state), "{}", self.report(&format!("peer {p} is blamed")));
+            assert!(may || state.fault().is_none(), "{}", self.report(&format!("peer {p} is blamed")));
         }
     }
 
@@ -101,7 +101,10 @@ impl Cluster {
         let since = self.quorum_at.unwrap_or(u64::MAX);
         for (p, state) in self.job.peers().iter().enumerate() {
             let waits = match state {
-                PeerState::ExpectConnection | PeerState::ExpectBid | PeerState::Busy { .. } => true,
+                _ if self.refused.contains(&p) => false,
+                PeerState::ExpectConnection | PeerState::ExpectBid | PeerState::Appraising | PeerState::Busy { .. } => {
+                    true
+                }
                 PeerState::ExpectCommit { .. } => self.dispatched[&p] < since,
                 _ => false,
             };

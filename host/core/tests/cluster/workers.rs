@@ -1,6 +1,6 @@
 //! What simulated workers do at each action of the machine.
 
-use eider_core::{Action, DeliveryFailure, Event, LostWhy, Peer};
+use eider_core::{Action, DeliveryFailure, Event, LostWhy, Network, Peer};
 use eider_protocol::{Accept, Decline, DeclineReason, NodeId, ResetCode};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -18,13 +18,15 @@ impl Cluster {
             Action::Dispatch { peer: p, .. } => {
                 assert!(self.dispatched.insert(p, self.now).is_none(), "{}", self.report("dispatched twice"));
                 self.moved = self.now;
+                if self.faults[p] == Fault::OverCapacity && self.refused.insert(p) {
+                    let why = LostWhy::ResetByWorker(ResetCode::OverCapacity);
+                    return self.later(1, 100, Event::Lost(p, why));
+                }
                 self.ran(p);
             }
             Action::Verify(p) => self.verify(p),
             Action::Settle(p, ..) | Action::Reset(p, _) => {
-                if self.delivering.is_some_and(|(q, _)| p == q) {
-                    self.delivering = None;
-                }
+                self.delivering.remove(&p);
             }
             Action::End(end) => {
                 assert!(self.end.is_none(), "{}", self.report("two ends"));
@@ -41,7 +43,10 @@ impl Cluster {
             Fault::Silent => {}
             Fault::DeclineSmall => self.later(1, 400, no(DeclineReason::TooLarge)),
             Fault::DeclineBusy => self.later(1, 400, no(DeclineReason::Busy)),
-            Fault::Unfit => self.later(1, 400, Event::Unfit(p, "no evidence".into())),
+            Fault::Unfit => {
+                self.later(1, 400, Event::Appraising(p));
+                self.later(401, 9_000, Event::Unfit(p, "no evidence".into()));
+            }
             Fault::Collude => self.later(1, 1, yes(0, 1 << 50)),
             Fault::BidTooLate => self.later(1, 400, yes(600_000, 1)),
             Fault::SlowBid => self.later(400, 2_900, yes(eta_ms, memory)),
@@ -96,13 +101,13 @@ impl Cluster {
     }
 
     fn verify(&mut self, p: Peer) {
-        assert!(self.delivering.is_none(), "{}", self.report("two deliveries at a time"));
+        assert!(!self.delivering.contains_key(&p), "{}", self.report("two deliveries of one"));
         if self.verified == GROUPS {
             // Nothing is left to send.
             return self.later(1, 5, Event::Delivered(p));
         }
         self.deliveries += 1;
-        self.delivering = Some((p, self.deliveries));
+        self.delivering.insert(p, (self.deliveries, self.verified));
         self.next_group(p, self.deliveries);
     }
 
@@ -111,6 +116,7 @@ impl Cluster {
         match self.faults[p] {
             Fault::Drip => self.happens(SLOW_MS, SLOW_MS, Happening::NoGroup(p, id)),
             Fault::SlowDelivery if half => self.happens(SLOW_MS, SLOW_MS, Happening::NoGroup(p, id)),
+            Fault::Leisure => self.happens(SLOW_MS - 1_000, SLOW_MS - 1, Happening::Group(p, id)),
             // The shell does not count the time that its own user takes.
             _ if self.slow_reader => self.happens(3_000, 8_000, Happening::Group(p, id)),
             _ => self.happens(1, 30, Happening::Group(p, id)),
@@ -121,19 +127,26 @@ impl Cluster {
         let half = self.rng.random_bool(0.5);
         let failed = match self.faults[p] {
             // The lie is in some group; what came before it was right.
-            Fault::LieInDelivery if half || self.verified + 1 == GROUPS => Some(DeliveryFailure::WrongBytes),
+            Fault::LieInDelivery if half || self.delivering[&p].1 + 1 == GROUPS => Some(DeliveryFailure::WrongBytes),
             Fault::BreakDelivery if half => Some(DeliveryFailure::Broken),
             _ => None,
         };
         if let Some(why) = failed {
-            self.delivering = None;
+            self.delivering.remove(&p);
             return self.hand_in(Event::DeliveryFailed(p, why));
         }
-        self.verified += 1;
-        if self.verified < GROUPS {
+        let at = self.delivering[&p].1 + 1;
+        self.delivering.insert(p, (id, at));
+        if at < self.verified {
+            // Another is ahead of it.
+            self.delivering.remove(&p);
+            return self.hand_in(Event::DeliveryFailed(p, DeliveryFailure::Slow));
+        }
+        self.verified = at;
+        if at < GROUPS {
             return self.next_group(p, id);
         }
-        self.delivering = None;
+        self.delivering.remove(&p);
         self.hand_in(Event::Delivered(p));
     }
 }
@@ -141,10 +154,12 @@ impl Cluster {
 /// Anything that a shell could report of a peer.
 pub(crate) fn any_event(p: Peer, rng: &mut StdRng) -> Event {
     match rng.random_range(0..12) {
-        0 => Event::Connected(p, NodeId::from_bytes([200; 32])),
+        0 => Event::Connected(p, NodeId::from_bytes([200; 32]), Network(200)),
         1 => Event::Unreachable(p, "late".into()),
         2 => Event::Bid(p, Ok(Accept { eta_ms: 0, price: 0, free_memory: 1, free_jobs: 1 })),
         3 => Event::Bid(p, Err(Decline { reason: DeclineReason::Busy, detail: String::new() })),
+        4 if rng.random_bool(0.3) => Event::Appraising(p),
+        4 if rng.random_bool(0.5) => Event::Challenged(p),
         4 => Event::Unfit(p, "late".into()),
         5 => Event::Progress(p),
         6 => Event::Commit(p, lie(rng)),

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
-use eider_core::{Action, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Plan};
-use eider_protocol::{Hash, NodeId, Outcome};
+use eider_core::{Action, DeliveryFailure, End, Event, Job, LostWhy, Network, Peer, PeerState, Plan};
+use eider_protocol::{Hash, NodeId, Outcome, ResetCode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -64,7 +64,10 @@ pub(crate) struct Cluster {
     /// Peers to whom nothing may be sent any more.
     silenced: HashSet<Peer>,
     pub(crate) verified: u64,
-    pub(crate) delivering: Option<(Peer, u64)>,
+    /// Deliveries under way: which, and the groups that were there before the next.
+    pub(crate) delivering: BTreeMap<Peer, (u64, u64)>,
+    /// Who has refused a Dispatch once.
+    pub(crate) refused: HashSet<Peer>,
     pub(crate) deliveries: u64,
     pub(crate) log: Vec<(u64, Line)>,
     pub(crate) end: Option<End>,
@@ -85,8 +88,8 @@ impl Cluster {
         let nodes =
             (0..n).map(|p| NodeId::from_bytes([if faults[p] == Fault::Duplicate { 0 } else { p as u8 }; 32])).collect();
         let truth = truth(rng.random_bool(0.15));
-        let weights = (0..n).map(|_| rng.random_range(0..4)).collect();
-        let job = Job::new(plan, weights, rng.random(), 0).unwrap();
+        let networks: Vec<_> = (0..n).map(|_| Network(rng.random_range(0..4))).collect();
+        let job = Job::new(plan, n, rng.random(), 0).unwrap();
         let slow_reader = rng.random_bool(0.1);
         let mut cluster = Self {
             seed,
@@ -113,15 +116,16 @@ impl Cluster {
             streams: HashSet::new(),
             silenced: HashSet::new(),
             verified: 0,
-            delivering: None,
+            delivering: BTreeMap::new(),
+            refused: HashSet::new(),
             deliveries: 0,
             log: vec![],
             end: None,
         };
-        for p in 0..n {
+        for (p, network) in networks.into_iter().enumerate() {
             let event = match cluster.faults[p] {
                 Fault::Unreachable => Event::Unreachable(p, "refused".into()),
-                _ => Event::Connected(p, cluster.nodes[p]),
+                _ => Event::Connected(p, cluster.nodes[p], network),
             };
             let most = if cluster.faults[p] == Fault::SlowBid { 2_000 } else { 50 };
             cluster.later(1, most, event);
@@ -173,13 +177,17 @@ impl Cluster {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Event(event) => self.hand_in(event),
-            Happening::Group(p, id) if self.delivering == Some((p, id)) => self.group(p, id),
-            Happening::NoGroup(p, id) if self.delivering == Some((p, id)) => {
-                self.delivering = None;
+            Happening::Group(p, id) if self.delivers(p, id) => self.group(p, id),
+            Happening::NoGroup(p, id) if self.delivers(p, id) => {
+                self.delivering.remove(&p);
                 self.hand_in(Event::DeliveryFailed(p, DeliveryFailure::Slow));
             }
             Happening::Group(..) | Happening::NoGroup(..) => {}
         }
+    }
+
+    fn delivers(&self, p: Peer, id: u64) -> bool {
+        self.delivering.get(&p).is_some_and(|(delivery, _)| *delivery == id)
     }
 
     /// The machine takes an event in; what comes for a closed peer or a job that has ended must change nothing.
@@ -192,6 +200,10 @@ impl Cluster {
             self.moved = self.now;
         }
         let gone = match &event {
+            Event::Lost(p, LostWhy::ResetByWorker(ResetCode::OverCapacity)) => {
+                self.dispatched.remove(p);
+                None
+            }
             Event::Lost(p, why) if !matches!(why, LostWhy::Misbehaved(..)) => Some(*p),
             _ => None,
         };
@@ -204,8 +216,8 @@ impl Cluster {
             }
         }
         self.silenced.extend(gone);
-        if gone.is_some() && self.delivering.is_some_and(|(p, _)| Some(p) == gone) {
-            self.delivering = None;
+        if let Some(p) = gone {
+            self.delivering.remove(&p);
         }
         self.drain(&closed);
     }
@@ -253,7 +265,9 @@ impl Cluster {
             match action {
                 Action::Offer(p) => {
                     self.streams.insert(p);
-                    self.may_act(p, closed_before, &action);
+                    // One that was a duplicate takes the place of the other.
+                    let before = if self.dispatched.contains_key(&p) { closed_before } else { &HashSet::new() };
+                    self.may_act(p, before, &action);
                 }
                 Action::Dispatch { peer: p, .. } | Action::Verify(p) => self.may_act(p, closed_before, &action),
                 Action::Settle(p, ..) | Action::Reset(p, _) => {
@@ -290,7 +304,9 @@ impl Cluster {
 
 fn peer_of(event: &Event) -> Option<Peer> {
     match event {
-        Event::Connected(p, _)
+        Event::Connected(p, ..)
+        | Event::Appraising(p)
+        | Event::Challenged(p)
         | Event::Unreachable(p, _)
         | Event::Bid(p, _)
         | Event::Unfit(p, _)

@@ -44,28 +44,35 @@ fn silent_candidates_are_not_waited_for_and_late_bids_fill_open_seats() {
     assert!(play.dispatched.is_empty());
     play.until(plan.bid_grace_ms);
     assert_eq!(play.dispatched.len(), 2);
-    assert_eq!(play.on(Event::Bid(2, Ok(accept(0, 1)))), [Action::Dispatch { peer: 2, seat: 2, among: vec![2] }]);
+    assert_eq!(
+        play.on(Event::Bid(2, Ok(accept(0, 1)))),
+        [Action::Dispatch { peer: 2, seat: 2, among: vec![(2, 1_000_000)] }]
+    );
     assert_eq!(play.on(Event::Bid(3, Ok(accept(0, 1)))), [], "k run");
 }
 
 #[test]
 fn seats_can_be_drawn_again_from_the_record() {
-    let weights = [3, 1, 4, 1, 5, 9];
+    let networks = [0, 1, 0, 2, 2, 2];
     let (seed, plan) = ([42; 32], Plan::new(5, 3, 600_000));
-    let mut job = Job::new(plan, weights.to_vec(), seed, 0).unwrap();
-    for p in 0..weights.len() {
-        job.handle(0, Event::Connected(p, node(p)));
+    let mut job = Job::new(plan, networks.len(), seed, 0).unwrap();
+    for (p, network) in networks.into_iter().enumerate() {
+        job.handle(0, Event::Connected(p, node(p), Network(network)));
     }
-    for p in (0..weights.len()).rev() {
+    for p in (0..networks.len()).rev() {
         job.handle(1, Event::Bid(p, Ok(accept(0, 1))));
     }
-    let seats: Vec<_> = std::iter::from_fn(|| job.poll_action())
-        .filter_map(|a| if let Action::Dispatch { peer: p, .. } = a { Some(node(p)) } else { None })
-        .collect();
-    let mut held: Vec<_> = weights.iter().enumerate().map(|(p, w)| (node(p), *w)).collect();
-    let again: Vec<_> = (0..5).map(|n| held.remove(eider_core::seat(&seed, n, &held).unwrap()).0).collect();
-    assert_eq!(seats, again);
-    assert_eq!(seats.iter().collect::<HashSet<_>>().len(), 5);
+    let mut seats = HashSet::new();
+    while let Some(action) = job.poll_action() {
+        let Action::Dispatch { peer, seat, among } = action else { continue };
+        let held: Vec<_> = among.iter().map(|(p, weight)| (node(*p), *weight)).collect();
+        assert_eq!(among[eider_core::seat(&seed, seat, &held).unwrap()].0, peer);
+        if seat == 0 {
+            assert_eq!(among.iter().map(|(_, w)| w).sum::<u64>(), 2 * 500_000 + 1_000_000 + 3 * 333_333);
+        }
+        seats.insert(peer);
+    }
+    assert_eq!(seats.len(), 5);
 }
 
 #[test]

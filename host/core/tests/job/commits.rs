@@ -116,7 +116,7 @@ fn a_commit_repeated_is_out_of_order() {
     let mut play = Play::dispatched(Plan::default(), 3);
     play.commit(0, 1);
     assert_eq!(play.commit(0, 1), [Action::Reset(0, ResetCode::Unexpected)]);
-    assert!(at_fault(play.state(0)));
+    assert!(play.state(0).fault().is_some());
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn what_a_later_version_sends_blames_nobody_and_keeps_its_vote() {
     let mut play = Play::dispatched(Plan::default(), 3);
     play.commit(0, 1);
     play.on(Event::Lost(0, LostWhy::Misbehaved(ResetCode::Incompatible, "an unknown kind".into())));
-    assert!(!at_fault(play.state(0)));
+    assert!(play.state(0).fault().is_none());
     assert!(play.commit(1, 1).contains(&Action::Verify(1)));
 }
 
@@ -137,4 +137,19 @@ fn a_lost_worker_whose_commit_stands_gets_nothing_sent() {
     play.commit(2, 1);
     assert_eq!(*play.state(0), PeerState::Closed(Closed::Reset(ResetCode::Dissent)));
     assert!(!play.actions.iter().any(|a| matches!(a, Action::Reset(0, _))));
+}
+
+#[test]
+fn a_dispatch_that_was_refused_costs_no_execution() {
+    let plan = Plan { executions: 3, ..Plan::default() };
+    let mut play = Play::dispatched(plan, 3);
+    for _ in 0..6 {
+        let p = play.dispatched[play.dispatched.len() - 1];
+        play.on(Event::Lost(p, LostWhy::ResetByWorker(ResetCode::OverCapacity)));
+        let at = play.now + 2_000;
+        play.until(at);
+        assert!(play.end().is_none(), "{:?}", play.end());
+        play.on(Event::Bid(p, Ok(accept(0, 1))));
+    }
+    assert_eq!((play.dispatched.len(), play.running().len()), (9, 3));
 }

@@ -8,7 +8,7 @@ mod result;
 use std::collections::HashSet;
 
 use eider_core::{
-    Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Peer, PeerState, Plan, PlanError, at_fault,
+    Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Network, Peer, PeerState, Plan, PlanError,
 };
 use eider_protocol::{Accept, FailureKind, Hash, Metering, NodeId, Outcome, ResetCode, Verdict};
 
@@ -40,10 +40,10 @@ impl Play {
     }
 
     fn seeded(plan: Plan, n: usize, seed: [u8; 32]) -> Self {
-        let job = Job::new(plan, vec![1; n], seed, 0).unwrap();
+        let job = Job::new(plan, n, seed, 0).unwrap();
         let mut play = Self { job, now: 0, n, dispatched: vec![], actions: vec![] };
         for p in 0..n {
-            play.on(Event::Connected(p, node(p)));
+            play.on(Event::Connected(p, node(p), Network(u32::try_from(p).unwrap())));
         }
         play
     }
@@ -104,6 +104,6 @@ impl Play {
     }
 
     fn nobody_is_at_fault(&self) -> bool {
-        !self.job.peers().iter().any(at_fault)
+        !self.job.peers().iter().any(|s| s.fault().is_some())
     }
 }

@@ -7,8 +7,6 @@ fn a_slow_deliverer_waits_for_its_next_turn_without_blame() {
     let mut play = Play::dispatched(Plan::default(), 3);
     play.commit(0, 1);
     assert!(play.commit(1, 1).contains(&Action::Verify(0)));
-    play.until(60_000);
-    assert!(matches!(play.state(0), PeerState::ExpectResult { .. }), "the core does not time deliveries");
     assert_eq!(play.on(Event::DeliveryFailed(0, DeliveryFailure::Slow)), [Action::Verify(1)]);
     assert!(matches!(play.state(0), PeerState::Committed { gone: false, .. }));
     assert_eq!(play.on(Event::DeliveryFailed(1, DeliveryFailure::Slow)), [Action::Verify(0)]);
@@ -29,7 +27,7 @@ fn only_wrong_bytes_are_blamed_on_a_deliverer() {
     assert_eq!(play.on(Event::DeliveryFailed(0, DeliveryFailure::Broken)), [Action::Verify(1)]);
     let actions = play.on(Event::DeliveryFailed(1, DeliveryFailure::WrongBytes));
     assert_eq!(actions, [Action::Reset(1, ResetCode::WrongBytes), Action::Verify(2)]);
-    let faults: Vec<_> = play.job.peers().iter().map(at_fault).collect();
+    let faults: Vec<_> = play.job.peers().iter().map(|s| s.fault().is_some()).collect();
     assert_eq!(faults, [false, true, false]);
 }
 
@@ -72,14 +70,14 @@ fn another_outcome_is_not_delivered_after_bytes_of_the_first() {
     play.commit(c, 2);
     play.commit(a, 1);
     play.commit(b, 1);
-    assert!(at_fault(play.state(c)), "it dissents from a quorum");
+    assert!(play.state(c).fault().is_some(), "it dissents from a quorum");
     play.commit(b, 3);
-    assert!(!at_fault(play.state(c)), "the quorum that it dissented from is none");
+    assert!(play.state(c).fault().is_none(), "the quorum that it dissented from is none");
     let spare = *play.dispatched.last().unwrap();
     play.commit(spare, 2);
     let Some(End::NoQuorum { split }) = play.end() else { panic!("{:?}", play.end()) };
     assert_eq!(split.len(), 3);
-    assert_eq!((0..9).filter(|p| at_fault(play.state(*p))).collect::<Vec<_>>(), [b]);
+    assert_eq!((0..9).filter(|p| play.state(*p).fault().is_some()).collect::<Vec<_>>(), [b]);
 }
 
 #[test]
@@ -92,7 +90,7 @@ fn dissent_is_blamed_again_when_the_quorum_is_back() {
     play.commit(b, 3);
     let spare = *play.dispatched.last().unwrap();
     play.commit(spare, 1);
-    assert!(at_fault(play.state(c)));
+    assert!(play.state(c).fault().is_some());
 }
 
 #[test]
@@ -123,4 +121,31 @@ fn who_runs_to_deliver_is_believed_for_patience_too() {
     assert_eq!(play.dispatched.len(), 4, "twice 1,000 ms and 500 ms are over");
     let actions = play.commit(play.dispatched[3], 1);
     assert_eq!(actions, [Action::Verify(play.dispatched[3])]);
+}
+
+#[test]
+fn a_deliverer_is_believed_for_a_while_and_then_another_is_asked_too() {
+    let plan = Plan::new(3, 3, 600_000);
+    let mut play = Play::dispatched(plan, 3);
+    let all = play.running();
+    for p in &all {
+        play.commit(*p, 1);
+    }
+    let delivering =
+        |play: &Play| all.iter().filter(|p| matches!(play.state(**p), PeerState::ExpectResult { .. })).count();
+    assert_eq!(delivering(&play), 1);
+    play.until(plan.stall_ms - 1);
+    assert_eq!(delivering(&play), 1);
+    play.until(plan.stall_ms);
+    assert_eq!(delivering(&play), 2);
+    play.until(3 * plan.stall_ms);
+    assert_eq!(delivering(&play), 3, "patience doubles");
+    let last = *all.iter().find(|p| play.actions.last() == Some(&Action::Verify(**p))).unwrap();
+    play.on(Event::Delivered(last));
+    let Some(End::Verified { deliverer, .. }) = play.end() else { panic!("{:?}", play.end()) };
+    assert_eq!(*deliverer, last);
+    for p in all {
+        let verdict = if p == last { Verdict::Delivered } else { Verdict::Agreed };
+        assert_eq!(*play.state(p), PeerState::Closed(Closed::Settled(verdict)));
+    }
 }
