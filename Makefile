@@ -1,7 +1,7 @@
 # make demo   sets everything up and runs TPC-H on a grid of nine local workers, three of which lie or stall
 # make test   all tests
 # make check  formatting, lints, docs, dependency policy
-# make bench  ratios against native DuckDB and plain QUIC, in one run (PARTS=engine for one part of it)
+# make bench  ratios against native DuckDB and plain QUIC, and two minutes of neighbours (PARTS=engine for one part, PARTS=strangers for the last)
 # make neighbours plays all strangers against honest jobs for ten minutes, and says what these saw of it
 # make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
 # make vm     boots Debian's kernel in an emulated machine, for tests of control groups and of a TPM's driver
@@ -43,8 +43,8 @@ check: toolchain
 bench: build $(PYDEPS)/.done
 	@$(OUT)/release/eider engine compile >/dev/null
 	@$(OUT)/release/eider engine compile --metered >/dev/null
-	@$(OUT)/release/eider-bench $(filter-out strangers,$(PARTS))
-	@[ -n "$(filter-out strangers,$(PARTS))" ] || $(MAKE) --no-print-directory neighbours SECONDS_IN_ALL=120
+	@$(if $(or $(filter-out strangers,$(PARTS)),$(if $(PARTS),,all)),$(OUT)/release/eider-bench $(filter-out strangers,$(PARTS)))
+	@$(if $(or $(filter strangers,$(PARTS)),$(if $(PARTS),,all)),$(MAKE) --no-print-directory neighbours SECONDS_IN_ALL=120)
 
 neighbours: build
 	@$(OUT)/release/eider engine compile >/dev/null

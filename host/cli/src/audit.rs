@@ -16,7 +16,7 @@ use crate::words::{self, message, word};
 use crate::{policy, setup};
 
 /// What CI reads: something differs.
-const DIFFERS: u8 = 4;
+pub(crate) const DIFFERS: u8 = 4;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum AuditCommand {

@@ -33,19 +33,19 @@ pub(crate) struct JobArgs {
     /// Write the result here instead of to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Form of the result; a table on a terminal and csv elsewhere unless said.
+    /// Form of the result; by the ending of `-o` unless said, else a table on a terminal and csv elsewhere.
     #[arg(long, value_parser = formats())]
     format: Option<OutputFormat>,
     /// Memory that the query may use. Part of the job: it can change whether a query fits, never its rows.
     #[arg(long, default_value = "2GiB")]
     memory: ByteSize,
-    /// Largest result.
+    /// Largest result. Each worker sets so much disk aside, so that less fits more workers.
     #[arg(long, default_value = "4GiB")]
     max_result: ByteSize,
-    /// The job ends by then.
+    /// The job ends by then. Workers decline what may run longer than their owner says, 10m by default.
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     pub(crate) deadline: Duration,
-    /// Count fuel: a deterministic measure of the work, at about a third more time.
+    /// Count fuel: a deterministic measure of the work, at about a quarter more time.
     #[arg(long)]
     pub(crate) metered: bool,
     /// Units of fuel that the query may use; a billion is about a second.

@@ -25,8 +25,10 @@ use tracing_subscriber::EnvFilter;
     version,
     max_term_width = 100,
     after_help = "\
-Exit codes: 0 done, 1 the query failed, 2 wrong usage, 3 no verified result, 4 an audit or diff finds a change, 130 interrupted.
-Files: EIDER_HOME (keys and past jobs, default ~/.local/share/eider), EIDER_CACHE (compiled engines, default ~/.cache/eider)."
+Exit codes: 0 done, 1 the query failed or what was checked does not hold, 2 it could not be tried (usage, files, this machine),
+3 no verified result, 4 an audit or diff finds a change, 130 interrupted.
+Files: EIDER_HOME (keys, past jobs and a worker's donated disk, default ~/.local/share/eider), EIDER_CACHE (compiled engines,
+default ~/.cache/eider)."
 )]
 struct Args {
     #[command(subcommand)]

@@ -156,5 +156,5 @@ fn diff(old: &str, new: &str) -> Result<ExitCode> {
     for (key, value) in after.iter().filter(|(k, v)| before.get(*k) != Some(v)) {
         line('+', key, value);
     }
-    Ok(if before == after { ExitCode::SUCCESS } else { ExitCode::from(4) })
+    Ok(if before == after { ExitCode::SUCCESS } else { ExitCode::from(crate::audit::DIFFERS) })
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
-use clap::ValueEnum;
 use eider_core::Plan;
 use eider_node::{Candidate, JobEnd, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
 use eider_protocol::{DataClass, Outcome};
@@ -38,10 +37,10 @@ pub(crate) struct QueryArgs {
     /// How many of them must agree; a majority of k unless said.
     #[arg(short, long)]
     quorum: Option<usize>,
-    /// Class of the data: decides which workers may see it.
-    #[arg(long, value_enum, default_value = "public")]
-    class: Class,
-    /// What workers must prove of their hardware: a policy file; the shipped policy of the class unless said.
+    /// Class of the data, public, internal or sensitive: decides which workers may see it.
+    #[arg(long, value_name = "CLASS", default_value = "public")]
+    class: DataClass,
+    /// What workers must prove of their hardware: a policy file or a shipped policy's name; that of the class unless said.
     #[arg(long, value_name = "POLICY")]
     attest: Option<PathBuf>,
     /// How many executions the job may cause in all, those of workers that fail, lie or stall included; k and a quorum unless
@@ -59,21 +58,10 @@ pub(crate) struct QueryArgs {
     explain: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Class {
-    Public,
-    Internal,
-    Sensitive,
-}
-
 pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     let sql = args.job.sql()?;
     let candidates = candidates(&args)?;
-    let class = match args.class {
-        Class::Public => DataClass::Public,
-        Class::Internal => DataClass::Internal,
-        Class::Sensitive => DataClass::Sensitive,
-    };
+    let class = args.class;
     let requirement = policy::for_class(class, args.attest.as_ref())?;
     if requirement.policy.development {
         eprintln!("DEVELOPMENT POLICY {}: evidence made by software counts", requirement.policy.name);
@@ -117,11 +105,17 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
             store.keep(&record, Some(&requirement), &requester.take_learned())?;
             if finished? { report(&record, args.explain.as_deref())? } else { ExitCode::from(130) }
         }
-        // Whoever read our output has enough.
-        Err(RequestError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(RequestError::Output(e)) if e.kind() == io::ErrorKind::Interrupted => {
-            eprintln!("eider: cancelled");
-            ExitCode::from(130)
+        Err(RequestError::Output(e, record)) => {
+            store.keep(&record, Some(&requirement), &requester.take_learned())?;
+            match e.kind() {
+                // Whoever read our output has enough.
+                io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+                io::ErrorKind::Interrupted => {
+                    eprintln!("eider: cancelled");
+                    ExitCode::from(130)
+                }
+                _ => return Err(anyhow::Error::from(e).context("the result cannot be written")),
+            }
         }
         Err(e) => return Err(e.into()),
     };

@@ -1,19 +1,16 @@
 //! `eider worker`: donate this machine.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
-use eider_core::Donation;
-use eider_node::{CellRunner, EngineBinary, Paths, PauseFile, Spooled, Worker, WorkerPolicy, WorkerSetup, watch_owner};
+use eider_node::{EngineBinary, LocalWorker, Paths, PauseFile, WorkerParts, WorkerPolicy};
 use eider_protocol::DataClass;
-use eider_sandbox::{CONTRACT, CellCommand, CellGroup, Image, Pool, Variant, Wall, Walls, probe_walls};
+use eider_sandbox::{CONTRACT, CellCommand, Image, Variant, Wall, Walls, probe_walls};
 
 use crate::setup;
 
@@ -44,7 +41,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long)]
     disk: Option<ByteSize>,
     /// Data classes that are served: public, internal, and with proven hardware sensitive.
-    #[arg(long, value_delimiter = ',', value_parser = class)]
+    #[arg(long, value_delimiter = ',')]
     classes: Option<Vec<DataClass>>,
     /// Serve metered jobs too.
     #[arg(long)]
@@ -80,15 +77,6 @@ fn control(command: &WorkerCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn class(text: &str) -> Result<DataClass, String> {
-    match text {
-        "public" => Ok(DataClass::Public),
-        "internal" => Ok(DataClass::Internal),
-        "sensitive" => Ok(DataClass::Sensitive),
-        _ => Err(format!("{text:?} is not public, internal or sensitive")),
-    }
-}
-
 impl WorkerArgs {
     fn policy(&self) -> Result<WorkerPolicy> {
         let mut policy = match &self.policy {
@@ -112,73 +100,33 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         return control(command);
     }
     let policy = args.policy()?;
-    let mut donation = policy.donation()?;
+    let memory = policy.donation()?.memory;
     let paths = Paths::from_env()?;
     let identity = setup::identity(&paths.key())?;
     let stop = setup::stop_signal()?;
     let command = CellCommand {
-        memory: donation.memory.min(4 << 30),
+        memory: memory.min(4 << 30),
         idle: true,
         require: policy.require.clone(),
-        group: CellGroup::create(donation.memory, cells_of(&donation, policy.metered))
-            .inspect_err(|e| tracing::debug!("no control group: {e}"))
-            .ok(),
         ..setup::cell_command()?
     };
     let walls = walls(&command).await?;
-    let (mut engines, mut images, mut names) = (BTreeMap::new(), vec![], vec![]);
+    let (mut engines, mut names) = (vec![], vec![]);
     for file in std::iter::once(None).chain(args.engines.iter().map(Some)) {
         let engine = setup::engine(file)?;
-        let stand = tokio::select! {
-            stand = prepare(&paths, &engine, &policy) => stand,
+        let images = tokio::select! {
+            images = prepare(&paths, &engine, &policy) => images,
             () = stop.cancelled() => std::process::exit(130),
         };
-        match stand {
-            Ok(made) => {
-                engines.insert(engine.hash, Ok(made.iter().map(|i| i.variant().profile().to_string()).collect()));
-                images.extend(made);
-                names.push(engine.name);
-            }
+        match &images {
+            Ok(_) => names.push(engine.name.clone()),
             // Said here once; each Offer for it is declined with the same words.
-            Err(e) => {
-                tracing::warn!("engine {} ({}) is not run: {e:#}", engine.name, engine.hash.short());
-                engines.insert(engine.hash, Err(format!("{e:#}")));
-            }
+            Err(e) => tracing::warn!("engine {} ({}) is not run: {e:#}", engine.name, engine.hash.short()),
         }
+        engines.push((engine, images.map_err(|e| format!("{e:#}"))));
     }
-    if images.is_empty() {
-        bail!("there is no engine to run");
-    }
-    let ahead = ahead(&donation);
-    donation.idle_memory = IDLE_CELL * u64::from(ahead) * images.len() as u64;
-    if donation.idle_memory >= donation.memory {
-        bail!(
-            "`memory` is {}, and cells that wait for jobs of {} images take {} of it: donate more, or fewer jobs or engines",
-            ByteSize(donation.memory),
-            images.len(),
-            ByteSize(donation.idle_memory)
-        );
-    }
-    let running = Arc::new(AtomicUsize::new(0));
-    let counted = running.clone();
-    let closed = watch_owner(policy.presence(), PauseFile::of(&paths.home), move || counted.load(Ordering::Relaxed));
-    let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead as usize));
-    let (cache, spool) = (eider_node::folder(&paths.inputs())?, paths.spool());
-    eider_node::folder(&spool)?;
-    let spooled = Spooled::new(donation.disk);
-    let setup = WorkerSetup {
-        identity,
-        listen: policy.listen,
-        engines,
-        closed: closed.clone(),
-        running,
-        cache,
-        runner: Arc::new(CellRunner::new(pools, spool, spooled.clone())),
-        spooled,
-        donation: donation.clone(),
-        attester: policy.attest.as_ref().map(eider_node::DeviceConfig::attester).transpose()?,
-    };
-    let worker = Worker::start(setup)?;
+    let parts = WorkerParts { policy, paths, identity, command, engines };
+    let LocalWorker { worker, donation, group, closed } = parts.start(|runner| Arc::new(runner))?;
     eprintln!(
         "worker {}: {} for {} jobs at a time, {} disk, engine {}",
         worker.node().short(),
@@ -188,7 +136,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         names.join(", ")
     );
     eprintln!("jobs run in WebAssembly, in processes behind {}", list(walls.up.keys()));
-    if let Some(group) = &command.group {
+    if let Some(group) = &group {
         eprintln!("a control group holds them together: {}", group.holds());
     }
     if !walls.missing.is_empty() {
@@ -201,19 +149,6 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
     stop.cancelled().await;
     worker.shutdown().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Memory of a cell that waits for a job, bytes: about 17 MB of its own, and some more while it starts.
-const IDLE_CELL: u64 = 24 << 20;
-
-/// Cells that wait for jobs, of each image.
-fn ahead(donation: &Donation) -> u32 {
-    donation.jobs.min(4)
-}
-
-/// Cells that there may be at a time.
-fn cells_of(donation: &Donation, metered: bool) -> u64 {
-    u64::from(donation.jobs) + u64::from(ahead(donation)) * if metered { 2 } else { 1 }
 }
 
 fn list<'a>(walls: impl Iterator<Item = &'a Wall>) -> String {

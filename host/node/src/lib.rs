@@ -8,6 +8,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod engine;
 mod key;
 mod paths;
+mod worker;
 
 pub use eider_inputs::{InputArg, InputCache, InputError, Inputs, PinnedInput};
 pub use eider_requester::{Candidate, JobEvent, JobRequest, Notice, RequestError, Requester};
@@ -25,3 +26,4 @@ pub use eider_worker::{
 pub use engine::{EngineBinary, EngineError};
 pub use key::{KeyError, load_key, load_or_create_key, new_key};
 pub use paths::{Paths, PathsError, folder};
+pub use worker::{LocalWorker, StartError, WorkerParts};

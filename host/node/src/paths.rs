@@ -11,9 +11,9 @@ use cap_std::fs::Dir;
 /// Folders of a node. `EIDER_HOME` and `EIDER_CACHE` override the XDG base directories.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// Keys.
+    /// Keys, past jobs, a worker's cached inputs and results, its pause.
     pub home: PathBuf,
-    /// What can be made again: compiled engines, cached inputs.
+    /// What can be made again: compiled engines.
     pub cache: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! What goes over the wire: ids, the seven messages and Progress, signed envelopes, frames, reset codes.
+//! What goes over the wire: ids, eight signed messages, Progress and Fetch, frames, reset codes.
 //!
 //! The rules are prose in `PROTOCOL.md` beside this crate; code and tests cite them as `[P-…]`. This room does
 //! serialisation and hashing only: no sockets, no clock, no policy.

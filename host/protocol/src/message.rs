@@ -1,4 +1,4 @@
-//! The seven messages and Progress. Field limits are checked when a message is decoded into use, frame limits before.
+//! Eight signed messages, Progress and Fetch. Field limits are checked when a message is decoded into use, frame limits before.
 
 use std::collections::HashSet;
 
@@ -62,6 +62,15 @@ impl std::fmt::Display for DataClass {
             Self::Internal => "internal",
             Self::Sensitive => "sensitive",
         })
+    }
+}
+
+impl std::str::FromStr for DataClass {
+    type Err = String;
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Public, Self::Internal, Self::Sensitive];
+        let named = all.into_iter().find(|class| class.to_string() == word);
+        named.ok_or_else(|| format!("{word:?} is not public, internal or sensitive"))
     }
 }
 
@@ -288,7 +297,9 @@ pub enum ManifestError {
     )]
     TableName(String),
     /// A file's name is not `<table>/<name>`.
-    #[error("{0:?} cannot name a file of an input")]
+    #[error(
+        "{0:?} cannot name a file of an input: it must be the table's name, `/`, and 1 to 255 bytes without `/` and control characters"
+    )]
     FileName(String),
     /// A name is used twice.
     #[error("the name {0:?} is used twice")]

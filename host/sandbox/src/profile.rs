@@ -13,7 +13,7 @@ use crate::limits;
 pub enum Variant {
     /// As fast as can be; a job is stopped by killing its process.
     Plain,
-    /// Counts fuel, a deterministic measure of work; about a third slower.
+    /// Counts fuel, a deterministic measure of work; about a quarter slower.
     Metered,
 }
 

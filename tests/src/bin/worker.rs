@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use eider_net::file_outboard;
 use eider_node::{
-    CellRunner, EngineBinary, InputReader, Paths, Product, Runner, Running, Spooled, Work, Worker, WorkerPolicy,
-    WorkerSetup,
+    CellRunner, EngineBinary, InputReader, LocalWorker, Paths, Product, Runner, Running, Work, WorkerParts,
+    WorkerPolicy,
 };
 use eider_protocol::{Hash, Outcome, Progress};
-use eider_sandbox::{CellCommand, ImageCache, Pool, Variant};
+use eider_sandbox::{CellCommand, ImageCache, Variant};
 use eider_tests::Behaviour;
 use tokio::sync::watch;
 
@@ -84,29 +84,13 @@ async fn main() -> Result<()> {
     let engine = EngineBinary::built_in()?;
     let cache = ImageCache::open(paths.engines(), CellCommand::new(&args.eider))?;
     let variants = if args.metered { Variant::ALL.to_vec() } else { vec![Variant::Plain] };
-    let mut pools = vec![];
-    for variant in &variants {
-        let image = cache.image(engine.hash.into(), *variant, || engine.bytes(), |_| {})?;
-        let command = CellCommand { idle: true, ..CellCommand::new(&args.eider) };
-        pools.push(Pool::start(command, image, 2));
-    }
-    let donation = WorkerPolicy::default().donation()?;
-    let spooled = Spooled::new(donation.disk);
-    let (cache, spool) = (eider_node::folder(&paths.inputs())?, paths.spool());
-    eider_node::folder(&spool)?;
-    let honest = CellRunner::new(pools, spool, spooled.clone());
-    let worker = Worker::start(WorkerSetup {
-        attester: None,
-        identity,
-        listen: "127.0.0.1:0".parse()?,
-        donation,
-        engines: [(engine.hash, Ok(variants.iter().map(|v| v.profile().to_string()).collect()))].into(),
-        closed: tokio::sync::watch::channel(None).1,
-        running: Arc::default(),
-        cache,
-        spooled,
-        runner: Arc::new(Spoiler { honest, behaviour: args.behaviour }),
-    })?;
+    let command = CellCommand { idle: true, ..CellCommand::new(&args.eider) };
+    let images = variants.into_iter().map(|v| cache.image(engine.hash.into(), v, || engine.bytes(), |_| {}));
+    let engines = vec![(engine.clone(), Ok(images.collect::<Result<_, _>>()?))];
+    let policy = WorkerPolicy { listen: "127.0.0.1:0".parse()?, ..WorkerPolicy::default() };
+    let parts = WorkerParts { policy, paths, identity, command, engines };
+    let behaviour = args.behaviour;
+    let LocalWorker { worker, .. } = parts.start(|honest| Arc::new(Spoiler { honest, behaviour }))?;
     println!("listening {}#{}", worker.address(), worker.node());
     tokio::signal::ctrl_c().await.context("signals")?;
     worker.shutdown().await;

@@ -16,7 +16,7 @@ use crate::process::{descendants, descriptors, eventually, memory, threads};
 use crate::{Grid, Job, eider, engine_cache, request_of};
 
 /// What each worker of the neighbourhood gives.
-const DONATION: [&str; 6] = ["--jobs", "4", "--per-requester", "2", "--memory", "6GiB"];
+const DONATION: [&str; 8] = ["--jobs", "4", "--per-requester", "2", "--memory", "6GiB", "--disk", "20GiB"];
 /// Bytes by which a worker at rest may be larger than it was: what an allocator keeps.
 const SLACK: u64 = 96 << 20;
 
