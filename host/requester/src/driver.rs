@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Network, Peer, PeerState};
 use eider_net::{ConnectError, Prefix, prefix};
-use eider_protocol::{Bid, Body, Commit, NodeId, Outcome, ResetCode, Settle, Signed, Verify, Version};
+use eider_protocol::{Bid, Body, Commit, Kind, NodeId, Outcome, ResetCode, Settle, Signed, Verify, Version};
 use eider_runner::{Sink, Spool, SpoolWriter};
 use eider_store::JobRecord;
 use parking_lot::Mutex;
@@ -38,6 +38,9 @@ const SAID: usize = 1024;
 /// Messages that are heard before a timer is believed: on a machine that stood still, what came meanwhile comes first. A flood
 /// of them holds a deadline back by no more.
 const HEARD_FIRST: usize = 4 * SAID;
+
+/// Bytes of a Bid that shows no evidence.
+const PLAIN_MAX: usize = 8 << 10;
 
 /// What a driver hears: a peer, an appraisal, or its own inputs.
 enum Heard {
@@ -117,15 +120,24 @@ impl Driver {
     fn spawn(&mut self, p: Peer, candidate: crate::Candidate, orders: Orders) {
         let (shared, told, said) = (self.shared.clone(), self.told.0.clone(), self.said.0.clone());
         let (offer, output) = (self.offered.id, self.output.clone());
+        let bid_max = if self.wants_evidence() { Kind::Bid.max_bytes() } else { PLAIN_MAX };
         self.tasks.spawn(async move {
             match shared.links.connect(&candidate).await {
                 Ok(link) => {
                     let connection = link.connection();
                     let at = prefix(connection.remote_address());
                     let _ = told.send(Heard::Connected(p, connection.node(), connection.version(), at));
-                    PeerTask { peer: p, offer, link, said, output, breach: Arc::new(Mutex::new(ResetCode::JobEnded)) }
-                        .run(orders)
-                        .await;
+                    PeerTask {
+                        peer: p,
+                        offer,
+                        link,
+                        bid_max,
+                        said,
+                        output,
+                        breach: Arc::new(Mutex::new(ResetCode::JobEnded)),
+                    }
+                    .run(orders)
+                    .await;
                 }
                 Err(e) => {
                     let _ = told.send(Heard::Unreachable(p, e));

@@ -58,6 +58,8 @@ pub(crate) struct PeerTask {
     pub(crate) peer: Peer,
     pub(crate) offer: OfferId,
     pub(crate) link: Link,
+    /// Bytes of the largest Bid that is of use.
+    pub(crate) bid_max: usize,
     pub(crate) said: mpsc::Sender<(Peer, Said)>,
     pub(crate) output: Output,
     /// What the stream is reset with if the job ends without a word for it.
@@ -154,6 +156,13 @@ impl PeerTask {
         const FIRST: &[Kind] = &[Kind::Bid];
         const LATER: &[Kind] = &[Kind::Response, Kind::Progress, Kind::Commit, Kind::Settle];
         let (mut allowed, mut last_progress) = (FIRST, None::<Instant>);
+        if let Ok(header) = receiver.header_of(FIRST).await
+            && header.length > self.bid_max
+        {
+            // Neither read nor checked: a thousand of these would cost seconds.
+            let why = format!("its bid has {} bytes, and no evidence was asked for", header.length);
+            return self.say(Said::Event(Event::Unfit(self.peer, why))).await;
+        }
         loop {
             let said = match receiver.frame_of(allowed).await {
                 Ok(Some(frame)) if frame.kind == Kind::Progress => {

@@ -18,8 +18,6 @@ use crate::record::WORDS;
 const BIDS_MAX: usize = 64 << 20;
 /// Those of one network: no four of them keep others out.
 const BIDS_OF_ONE_NETWORK: usize = BIDS_MAX / 4;
-/// Bytes of a Bid that shows no evidence.
-const PLAIN_MAX: usize = 8 << 10;
 
 impl Driver {
     /// A Bid: what it shows of its worker's hardware is appraised first, elsewhere, if the job wants to know.
@@ -42,24 +40,21 @@ impl Driver {
             // Found now, and not when a seat has been spent on it.
             return Some(misbehaved(p, ResetCode::Malformed, "its sealing key is none"));
         }
-        let wanted = self.request.attest.as_ref().is_some_and(|r| r.wants_evidence());
-        if !wanted && payload.len() > PLAIN_MAX {
-            return Some(Event::Unfit(
-                p,
-                format!("its bid has {} bytes, and no evidence was asked for", payload.len()),
-            ));
-        }
         if !self.has_room_for(p, payload.len()) {
             return Some(Event::Unfit(p, "enough bids are held".into()));
         }
         let shown = m.evidence.as_ref().map(|e| eider_attest::Envelope::hash(e));
         self.peers[p].signed_bid = Some(payload);
         self.peers[p].held = Some(HeldBid { sealing: m.sealing, price: accept.price, shown });
-        if wanted {
+        if self.wants_evidence() {
             self.judge(p, bid);
             return Some(Event::Appraising(p));
         }
         Some(Event::Bid(p, Ok(accept)))
+    }
+
+    pub(super) fn wants_evidence(&self) -> bool {
+        self.request.attest.as_ref().is_some_and(|r| r.wants_evidence())
     }
 
     /// Whether a Bid of so many bytes can be held beside the others. Those of candidates that are out of the job make room; of
