@@ -55,7 +55,7 @@ pub fn descriptors(pid: u32) -> Vec<String> {
 /// # Panics
 /// With the last reason why it was not there.
 pub async fn eventually<T>(mut look: impl FnMut() -> Result<T, String>) -> T {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(40);
     loop {
         match look() {
             Ok(found) => return found,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eider_attest::Envelope;
 use eider_core::Refused;
-use eider_net::{Connection, Incoming, JobStream, Outbox, Prefix, Receiver, Sender, StreamError};
+use eider_net::{Connection, Incoming, JobStream, Outbox, Prefix, Receiver, Sender};
 use eider_protocol::{
     Accept, Bid, Body, Challenge, Commit, Decline, DeclineReason, Dispatch, Hash, Kind, NodeId, Offer, OfferId,
     Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
@@ -190,7 +190,7 @@ impl<'a> JobTask<'a> {
         }
     }
 
-    /// Keeps a result until it is settled or its time is up, apart from this stream and its connection. The lease of a failure, which
+    /// Keeps a result until it is settled, its stream ends or its time is up. The lease of a failure, which
     /// has none, comes back.
     fn keep(&self, mut leased: Leased<'a>, product: Product) -> Option<Leased<'a>> {
         let (Outcome::Completed { root, length, .. }, Some(result)) = (&product.outcome, product.result) else {
@@ -314,18 +314,11 @@ impl<'a> JobTask<'a> {
 
     async fn settle(&mut self, commit: &Commit) -> Result<(), ResetCode> {
         let (id, task, price, digest) = (commit.offer, commit.task, commit.price, commit.outcome.digest());
-        let settle = match self.expect_settle(id).await {
-            Ok(settle) => settle,
-            Err(e) => {
-                // A result that its requester resets is not wanted; of one that has gone it may still come back for it.
-                if !matches!(e, Unsettled::Gone(_)) {
-                    self.shared.forget(&id);
-                }
-                return Err(e.code());
-            }
-        };
-        // Before the requester knows, who may have a next job at once.
+        let settle = self.expect_settle(id).await;
+        // Before the requester knows, who may have a next job at once. Without a Settle too: a result whose stream is reset, or whose
+        // connection is gone, is not wanted.
         self.shared.forget(&id);
+        let settle = settle?;
         let same = settle.offer == id
             && settle.worker == self.shared.node()
             && (settle.digest, settle.task, settle.price) == (digest, task, price);
@@ -336,19 +329,15 @@ impl<'a> JobTask<'a> {
         self.send(settle).await
     }
 
-    async fn expect_settle(&mut self, id: OfferId) -> Result<Settle, Unsettled> {
+    async fn expect_settle(&mut self, id: OfferId) -> Result<Settle, ResetCode> {
         let kept = self.shared.results.left(&id).unwrap_or(SETTLE);
         let frame = tokio::select! {
             frame = tokio::time::timeout(kept, self.receiver.expect_of(&[Kind::Settle])) => frame,
-            () = self.shared.shutdown.cancelled() => return Err(Unsettled::Ended(ResetCode::ShuttingDown)),
+            () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
         };
-        let frame = frame.map_err(|_| Unsettled::Ended(ResetCode::Expired))?;
-        let opened = frame.and_then(|f| f.open::<Settle>(self.connection.version(), self.connection.node()));
-        match opened {
-            Ok(settle) => Ok(settle.message().clone()),
-            Err(e @ StreamError::Lost(_)) => Err(Unsettled::Gone(e.code())),
-            Err(e) => Err(Unsettled::Ended(e.code())),
-        }
+        let frame = frame.map_err(|_| ResetCode::Expired)?.map_err(|e| e.code())?;
+        let settle = frame.open::<Settle>(self.connection.version(), self.connection.node()).map_err(|e| e.code())?;
+        Ok(settle.message().clone())
     }
 
     /// Lets what was said last arrive.
@@ -363,21 +352,6 @@ impl<'a> JobTask<'a> {
 /// Whether it is this machine itself: its own processes are nobody's network.
 fn is_here(network: Prefix) -> bool {
     matches!(network, Prefix::V4([127, ..]) | Prefix::V6([0, 0, 0, 0, 0, 0]))
-}
-
-/// Why there is no Settle.
-enum Unsettled {
-    /// The connection broke.
-    Gone(ResetCode),
-    /// The requester, or this worker, ended the job.
-    Ended(ResetCode),
-}
-
-impl Unsettled {
-    fn code(self) -> ResetCode {
-        let (Self::Gone(code) | Self::Ended(code)) = self;
-        code
-    }
 }
 
 fn outcome_word(outcome: &Outcome) -> String {

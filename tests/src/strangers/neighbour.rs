@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -60,6 +62,20 @@ pub fn neighbours(asks: &'static [Asks], answers: &'static [Answers], seconds: u
     Town::runtime().block_on(play_all(here, asks, answers, seconds))
 }
 
+/// Where strangers that ask run: their own work is not what neighbours are slowed by where each has a machine of its own, so
+/// it is in the scheduler's idle class, as the cells are.
+fn elsewhere() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let build = || Builder::new_multi_thread().worker_threads(2).enable_all().on_thread_start(idle).build();
+    RUNTIME.get_or_init(|| build().expect("a test's machine has threads"))
+}
+
+#[expect(unsafe_code, reason = "sched_setscheduler has no safe wrapper here")]
+fn idle() {
+    // SAFETY: the parameter is a valid struct, and pid 0 is this thread. A thread may always be less than it was.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &libc::sched_param { sched_priority: 0 }) };
+}
+
 async fn play_all(here: &'static Town, asks: &'static [Asks], answers: &'static [Answers], seconds: u64) -> Result<()> {
     println!("honest jobs beside {} strangers, {seconds} s", asks.len() + answers.len());
     let data = target_dir().join("demo").join("tpch-sf0.1");
@@ -77,7 +93,9 @@ async fn play_all(here: &'static Town, asks: &'static [Asks], answers: &'static 
         let mut turns = asks.iter().cycle();
         while started.elapsed() < phase {
             if let Some((_, play)) = turns.next() {
-                let _ = tokio::time::timeout(TURN.min(phase), play(here)).await;
+                let mut turn = JoinSet::new();
+                turn.spawn_on(tokio::time::timeout(TURN.min(phase), play(here)), elsewhere().handle());
+                let _ = turn.join_next().await;
             }
         }
         over.store(true, Ordering::Relaxed);
@@ -90,12 +108,13 @@ async fn play_all(here: &'static Town, asks: &'static [Asks], answers: &'static 
     let all_at_once = async {
         let mut strangers = JoinSet::new();
         for (_, play) in asks {
-            strangers.spawn(async move {
+            let again_and_again = async move {
                 loop {
                     let _ = tokio::time::timeout(TURN, play(here)).await;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-            });
+            };
+            strangers.spawn_on(again_and_again, elsewhere().handle());
         }
         let started = Instant::now();
         let mut turns = answers.iter().cycle();
