@@ -157,8 +157,8 @@ impl InputCache {
         self.change_budget(|| bytes);
     }
 
-    /// Makes what was filled since the last call survive the end of this run, and tries again to remove what could not
-    /// be removed. Blocks for as long as the disk takes; to be called every few seconds, and before the worker ends.
+    /// Makes what was filled since the last call survive the end of this run, tries again to remove what could not
+    /// be removed, and closes what no job uses. Blocks for as long as the disk takes; to be called every few seconds, and before the worker ends.
     ///
     /// # Errors
     /// The first [`CacheError::Io`]; the other entries are synced all the same.
@@ -170,11 +170,24 @@ impl InputCache {
         }
         self.inner.state.lock().try_stuck_again();
         self.inner.remove_doomed();
+        self.inner.close_unused();
         result
     }
 }
 
 impl Inner {
+    /// Descriptors are for jobs that read: one that comes later opens its file again.
+    fn close_unused(&self) {
+        let mut open = self.descriptors.keys();
+        {
+            let state = self.state.lock();
+            open.retain(|(key, _)| !state.is_leased(*key));
+        }
+        for unused in open {
+            self.descriptors.close(&unused);
+        }
+    }
+
     fn fill(&self, entry: &Entry, tenant: NodeId, room: &mut Room, start: u64, bytes: &[u8]) -> Result<(), CacheError> {
         let (key, span) = (entry.key, self.bounds.span);
         let length = bytes.len() as u64;

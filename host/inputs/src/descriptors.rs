@@ -42,6 +42,14 @@ impl<K: Hash + Eq> Descriptors<K> {
         drop(closed);
     }
 
+    /// All that are open.
+    pub(crate) fn keys(&self) -> Vec<K>
+    where
+        K: Copy,
+    {
+        self.open.lock().iter().map(|(key, _)| *key).collect()
+    }
+
     /// Closes one.
     pub(crate) fn close(&self, key: &K) {
         let closed = self.open.lock().pop(key);

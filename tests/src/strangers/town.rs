@@ -148,7 +148,8 @@ impl Town {
                     && now.threads <= rest.threads.max(40)
                     && now.memory <= rest.memory + SLACK;
                 if !back {
-                    return Err(format!("worker {i} at rest had {rest:?}, and has {now:?}"));
+                    let open = descriptors(self.grid.pid(i));
+                    return Err(format!("worker {i} at rest had {rest:?}, and has {now:?}: {open:?}"));
                 }
             }
             Ok(())

@@ -147,6 +147,10 @@ impl State {
         slot.entry.clone()
     }
 
+    pub(super) fn is_leased(&self, key: Key) -> bool {
+        self.slots.get(&key).is_some_and(|slot| slot.leases > 0)
+    }
+
     pub(super) fn release(&mut self, key: Key) {
         let now = self.tick();
         let Some(slot) = self.slots.get_mut(&key) else { return };

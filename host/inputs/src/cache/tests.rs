@@ -192,6 +192,11 @@ async fn ten_thousand_inputs_cost_no_descriptor_and_reading_them_few() {
     assert_eq!(cache.inner.descriptors.count(), DESCRIPTORS_MAX.get());
     assert!(descriptors_below(dir.path()) <= DESCRIPTORS_MAX.get() + 2);
     cache.inner.state.lock().invariant_books_balance();
+    let read = leases.into_iter().step_by(3).next_back().unwrap();
+    cache.sync().unwrap();
+    assert_right(&read, 0, 1).await;
+    cache.sync().unwrap();
+    assert_eq!(cache.inner.descriptors.count(), 1, "what nobody reads is closed");
 }
 
 #[test]
