@@ -6,6 +6,7 @@
 
 mod file;
 mod name;
+mod sparse;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::read;
 use file::{PinnedFile, Stamp, open_regular};
 pub use name::InputArg;
 use name::{Named, expand, format_of_bytes, format_of_name};
+use sparse::Sparse;
 
 /// Open files of one job at rest: enough for the streams that its workers read on, few beside those of other jobs.
 const DESCRIPTORS_MAX: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
@@ -230,7 +232,7 @@ impl Planned {
             _ => InputError::Io { name: entry.table.clone(), path: path.clone(), source },
         };
         let opened = file.file().map_err(failed)?;
-        let counted = Counted { inner: &*opened, read: 0, told: 0, progress };
+        let counted = Counted { inner: Sparse::new(&opened, stamp.size), read: 0, told: 0, progress };
         let capacity = usize::try_from(stamp.size.min(BUFFER)).unwrap_or_default();
         let outboard = match outboards.hash(BufReader::with_capacity(capacity, counted), stamp.size) {
             Ok(outboard) => outboard,
