@@ -31,7 +31,7 @@ pub(crate) struct WorkerArgs {
     /// Jobs at a time.
     #[arg(long)]
     jobs: Option<u32>,
-    /// Jobs of one requester at a time.
+    /// Jobs of one requester at a time; it gets as large a part of memory and disk.
     #[arg(long)]
     per_requester: Option<u32>,
     /// Processor threads: a job runs on one, so no more jobs than this run at a time.
