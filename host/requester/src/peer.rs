@@ -156,15 +156,22 @@ impl PeerTask {
         const FIRST: &[Kind] = &[Kind::Bid];
         const LATER: &[Kind] = &[Kind::Response, Kind::Progress, Kind::Commit, Kind::Settle];
         let (mut allowed, mut last_progress) = (FIRST, None::<Instant>);
-        if let Ok(header) = receiver.header_of(FIRST).await
-            && header.length > self.bid_max
-        {
-            // Neither read nor checked: a thousand of these would cost seconds.
-            let why = format!("its bid has {} bytes, and no evidence was asked for", header.length);
-            return self.say(Said::Event(Event::Unfit(self.peer, why))).await;
-        }
+        let mut refused = match receiver.header_of(FIRST).await {
+            Ok(header) if header.length > self.bid_max => {
+                // Neither read nor checked: a thousand of these would cost seconds.
+                let why = format!("its bid has {} bytes, and no evidence was asked for", header.length);
+                return self.say(Said::Event(Event::Unfit(self.peer, why))).await;
+            }
+            // Whether it ended between frames is told below.
+            Ok(_) | Err(StreamError::Ended) => None,
+            Err(e) => Some(e),
+        };
         loop {
-            let said = match receiver.frame_of(allowed).await {
+            let came = match refused.take() {
+                Some(e) => Err(e),
+                None => receiver.frame_of(allowed).await,
+            };
+            let said = match came {
                 Ok(Some(frame)) if frame.kind == Kind::Progress => {
                     if last_progress.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
                         continue;
