@@ -158,7 +158,8 @@ impl InputCache {
     }
 
     /// Makes what was filled since the last call survive the end of this run, tries again to remove what could not
-    /// be removed, and closes what no job uses. Blocks for as long as the disk takes; to be called every few seconds, and before the worker ends.
+    /// be removed, and closes what no job uses. Blocks for as long as the disk takes; to be called every few seconds,
+    /// and before the worker ends.
     ///
     /// # Errors
     /// The first [`CacheError::Io`]; the other entries are synced all the same.

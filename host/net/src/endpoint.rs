@@ -240,6 +240,15 @@ mod tests {
         (endpoint, address)
     }
 
+    /// Server, client, and both ends of a connection of theirs.
+    async fn connected() -> (Endpoint, Endpoint, Connection, Connection) {
+        let (server, address) = endpoint(1);
+        let (client, _) = endpoint(2);
+        let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
+        let (connection, accepted) = tokio::join!(client.connect(address, None), accepting);
+        (server, client, connection.unwrap(), accepted)
+    }
+
     /// One that speaks `alpn`.
     fn stranger(seed: u8, alpn: &[u8]) -> (Endpoint, SocketAddr) {
         let (mut endpoint, address) = endpoint(seed);
@@ -294,11 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_moves_is_counted_where_it_was_made() {
-        let (server, address) = endpoint(1);
-        let (client, _) = endpoint(2);
-        let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
-        let (connection, accepted) = tokio::join!(client.connect(address, None), accepting);
-        let connection = connection.unwrap();
+        let (_server, client, connection, accepted) = connected().await;
         let mut stream = connection.open().await.unwrap();
         stream.sender.bytes("x".into()).await.unwrap();
         let mut theirs = accepted.accept().await.unwrap();
@@ -314,11 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_follows_a_frame_is_left_to_quic_until_it_is_read() {
-        let (server, address) = endpoint(1);
-        let (client, _) = endpoint(2);
-        let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
-        let (connection, accepted) = tokio::join!(client.connect(address, None), accepting);
-        let connection = connection.unwrap();
+        let (_server, _client, connection, accepted) = connected().await;
         let mut stream = connection.open().await.unwrap();
         let frame = encode_frame(Kind::Offer, b"hello").unwrap();
         stream.sender.bytes([frame, vec![7; 20_000]].concat().into()).await.unwrap();

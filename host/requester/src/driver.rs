@@ -284,10 +284,9 @@ impl Driver {
     }
 
     fn receipt(&mut self, p: Peer, receipt: &Signed<Settle>) -> Option<Event> {
-        let settled = matches!(self.job.peers()[p], PeerState::Closed(Closed::Settled(_)));
         match &self.job.peers()[p] {
             // Anything else that it signs is no receipt.
-            _ if settled && self.peers[p].settle.as_ref() == Some(receipt.message()) => {
+            PeerState::Closed(Closed::Settled(_)) if self.peers[p].settle.as_ref() == Some(receipt.message()) => {
                 self.peers[p].receipt = Some(receipt.to_payload());
                 None
             }

@@ -320,7 +320,7 @@ impl BlobSink for ToOutput<'_> {
 
 /// Sends a message, in a time that we choose.
 async fn send<T: Body>(sender: &mut Sender, message: &Signed<T>) -> Result<(), StreamError> {
-    sender.frame_within(T::KIND, &message.to_payload(), WRITE).await
+    sender.send_within(message, WRITE).await
 }
 
 fn lost(e: &StreamError) -> LostWhy {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use eider_core::{Event, Peer, PeerState};
-use eider_net::Prefix;
 use eider_protocol::{Bid, Challenge, Decline, ResetCode, Response, Signed, is_sealing_key, printable};
 
 use super::{Driver, Heard, misbehaved};
@@ -60,19 +59,19 @@ impl Driver {
     /// Whether a Bid of so many bytes can be held beside the others. Those of candidates that are out of the job make room; of
     /// these the hash stays.
     fn has_room_for(&mut self, p: Peer, bytes: usize) -> bool {
-        let held = |driver: &Self, network: Option<Option<Prefix>>| {
-            let peers = driver.peers.iter().filter(|peer| network.is_none_or(|n| peer.network == n));
-            peers.filter_map(|peer| peer.signed_bid.as_ref()).map(Vec::len).sum::<usize>()
-        };
-        let own = self.peers[p].network;
+        let network = self.peers[p].network;
         for appraised_too in [false, true] {
-            let states = self.job.peers().iter();
-            for (peer, _) in self.peers.iter_mut().zip(states).filter(|(_, s)| matches!(s, PeerState::Closed(_))) {
-                if peer.granted.is_none() && (appraised_too || peer.appraisal.is_none()) {
+            let (mut all, mut of_network) = (bytes, bytes);
+            for (peer, state) in self.peers.iter_mut().zip(self.job.peers()) {
+                let out = matches!(state, PeerState::Closed(_)) && peer.granted.is_none();
+                if out && (appraised_too || peer.appraisal.is_none()) {
                     peer.signed_bid = None;
                 }
+                let held = peer.signed_bid.as_ref().map_or(0, Vec::len);
+                all += held;
+                of_network += if peer.network == network { held } else { 0 };
             }
-            if held(self, None) + bytes <= BIDS_MAX && held(self, Some(own)) + bytes <= BIDS_OF_ONE_NETWORK {
+            if all <= BIDS_MAX && of_network <= BIDS_OF_ONE_NETWORK {
                 return true;
             }
         }
