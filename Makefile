@@ -4,6 +4,7 @@
 # make bench  ratios against native DuckDB and plain QUIC, and two minutes of neighbours (PARTS=engine for one part, PARTS=strangers for the last)
 # make neighbours plays all strangers against honest jobs for ten minutes, and says what these saw of it
 # make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
+# make determinism runs the same jobs on images for other processors, and compares every outcome
 # make vm     boots Debian's kernel in an emulated machine, for tests of control groups and of a TPM's driver
 # make engine builds the DuckDB engine from source and compares it with the committed one
 
@@ -15,7 +16,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke vm engine clean
+.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke determinism vm engine clean
 
 all: build
 
@@ -81,6 +82,10 @@ fuzz-smoke: toolchain
 
 fuzz:
 	@$(MAKE) --no-print-directory fuzz-smoke FUZZ_SECONDS=1800
+
+determinism: build
+	@echo "comparing processors: about 10 minutes on two cores, and 2 more for each processor the first time"
+	@$(OUT)/release/eider-determinism
 
 vm: build
 	@$(OUT)/release/eider-vm

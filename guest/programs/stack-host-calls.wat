@@ -1,5 +1,5 @@
 ;; Recurses until the stack ends, and calls the host at each level.
-;; ends: failed Stack stack
+;; ends: lacks Stack native stack
 ;; prelude
 (func $deeper (param i32) (result i32)
   (global.set $heap (i32.const 65536))

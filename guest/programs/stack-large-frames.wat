@@ -1,5 +1,5 @@
 ;; Recurses with frames of many kilobytes, larger than the page that guards the stack.
-;; ends: failed Stack stack
+;; ends: lacks Stack native stack
 ;; prelude
 (func $deeper (param $n i64) (result i64)
   (local {{3000|i64 }})

@@ -1,5 +1,5 @@
 ;; Recurses until the stack ends.
-;; ends: failed Stack stack
+;; ends: lacks Stack native stack
 ;; prelude
 (func $deeper (param i32) (result i32)
   (i32.add (call $deeper (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))

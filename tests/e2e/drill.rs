@@ -31,7 +31,8 @@ async fn attempt(program: &str, escape: Escape) -> String {
     };
     let mut seed = [0; 32];
     seed[..4].copy_from_slice(&(about << 8 | escape as u32).to_le_bytes());
-    let job = JobSpec { sql: String::new(), time_us: 0, seed, memory: 64 << 20, fuel: None, inputs: vec![] };
+    let job =
+        JobSpec { sql: String::new(), time_us: 0, seed, memory: 64 << 20, result: 1 << 20, fuel: None, inputs: vec![] };
     match cell.run(job, &mut NoBroker).await {
         Ok(Finished::Failed { message, .. }) => message,
         Ok(done @ Finished::Done { .. }) => format!("{done:?}"),

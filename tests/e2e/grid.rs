@@ -193,7 +193,7 @@ async fn what_does_not_fit_is_declined_with_its_reason() {
     assert!(ran.record.peers[0].fate.to_string().contains("memory"), "{}", ran.record.peers[0].fate);
     let ran = grid.run(&Job { variant: Variant::Metered, ..Job::new("SELECT 1").of(2, 2) }).await.unwrap();
     assert_eq!(ran.record.end.word(), "no-candidates");
-    assert!(ran.record.peers[0].fate.to_string().contains("p1-metered"), "{}", ran.record.peers[0].fate);
+    assert!(ran.record.peers[0].fate.to_string().contains(Variant::Metered.profile()), "{}", ran.record.peers[0].fate);
     let nobody: Candidate = "127.0.0.1:9".parse().unwrap();
     let mut job = Job::new("SELECT 1").of(1, 1);
     job.plan.bid_timeout_ms = 500;

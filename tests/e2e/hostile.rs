@@ -18,7 +18,7 @@ async fn what_the_sandbox_lacks_is_refused_and_nobody_is_blamed() {
     let grid = Grid::start(&[Honest, Honest, Honest], &[]).unwrap();
     for (sql, says) in REFUSED {
         let ran = grid.run(&Job::new(sql)).await.unwrap();
-        let Some(Outcome::Failed { kind, message }) = &ran.record.outcome else {
+        let Some(Outcome::Failed { kind, message, .. }) = &ran.record.outcome else {
             panic!("{sql}: {} {}", ran.record.end, ran.record.reason)
         };
         assert_eq!(*kind, FailureKind::Denied, "{sql}: {message}");
@@ -41,7 +41,7 @@ async fn bad_sql_gets_the_message_of_duckdb_with_its_position() {
         ("--", "no statement"),
     ] {
         let ran = grid.run(&Job::new(sql)).await.unwrap();
-        let Some(Outcome::Failed { kind, message }) = &ran.record.outcome else {
+        let Some(Outcome::Failed { kind, message, .. }) = &ran.record.outcome else {
             panic!("{sql}: {}", ran.record.reason)
         };
         assert_eq!((*kind, ran.record.end.word()), (FailureKind::Query, "job-failed"), "{sql}: {message}");

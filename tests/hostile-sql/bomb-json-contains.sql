@@ -1,3 +1,4 @@
--- Compares JSON of objects too deep for the stack.
--- ends: stack the engine's stack of 8388608 bytes
+-- Compares JSON of objects as deep as few stacks hold.
+-- ends: harmless
+-- result: true
 SELECT json_contains(j, j) FROM (SELECT repeat('{"a":', 100000) || '1' || repeat('}', 100000) AS j)

@@ -1,3 +1,3 @@
 -- Reads JSON by a schema too deep for the stack.
--- ends: stack the engine's stack of 8388608 bytes
+-- ends: memory Out of Memory
 SELECT from_json('[1]', repeat('[', 50000) || '"INTEGER"' || repeat(']', 50000))

@@ -3,6 +3,7 @@
 mod broker;
 mod escape;
 mod grid;
+pub mod hostile_sql;
 mod machine;
 pub mod process;
 pub mod programs;

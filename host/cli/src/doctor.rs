@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use eider_node::{Paths, PauseFile, WorkerPolicy};
-use eider_sandbox::{CellGroup, Wall, limits, probe_walls};
+use eider_sandbox::{CellGroup, Variant, Wall, limits, probe_walls};
 
 use crate::setup;
 
 #[derive(clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// List the limits of the sandbox too.
+    /// List the limits of the sandbox and the settings of its profiles too.
     #[arg(long)]
     limits: bool,
 }
@@ -53,6 +53,9 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
         println!("limits of the sandbox, beside those of a job's own Offer:");
         for limit in limits::all() {
             println!("  {:<27} {:>13} {:<17} {}", limit.name, limit.value, limit.unit, limit.end);
+        }
+        for variant in Variant::ALL {
+            println!("profile {}: {}", variant.profile(), variant.settings());
         }
     }
     let lacks = walls.lacks(&required);

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
                 eprintln!("{rows} rows, {}, {took} ms in the local sandbox", bytesize::ByteSize(length));
                 Ok(ExitCode::SUCCESS)
             }
-            Outcome::Failed { kind, message } => {
+            Outcome::Failed { kind, message, .. } => {
                 eprintln!("eider: {kind}.\n{}", words::message(&message));
                 Ok(ExitCode::from(1))
             }

@@ -400,7 +400,7 @@ pub fn query_hash(sql: &str) -> Hash {
 }
 
 /// What a job used; the same on every honest worker.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Metering {
     /// Units of wasmtime's fuel, on a metered profile.
@@ -431,8 +431,6 @@ pub enum FailureKind {
     Trap,
     /// The job's fuel is used up.
     Fuel,
-    /// The engine's stack is used up.
-    Stack,
     /// The result is over the job's limit.
     Result,
     /// It reads its inputs too often or too much.
@@ -449,7 +447,6 @@ impl std::fmt::Display for FailureKind {
             Self::Internal => "the engine is at fault",
             Self::Trap => "the engine trapped",
             Self::Fuel => "the job's fuel does not suffice",
-            Self::Stack => "the engine's stack does not suffice",
             Self::Result => "the result is larger than the job allows",
             Self::Reads => "the job reads more than it may",
         })
@@ -475,8 +472,10 @@ pub enum Outcome {
     Failed {
         /// Whose fault.
         kind: FailureKind,
-        /// DuckDB's message.
+        /// The engine's message.
         message: String,
+        /// What it took until then.
+        metering: Metering,
     },
 }
 

@@ -109,6 +109,10 @@ codes! {
     DiskFull = 0x26, Sender, "disk-full", "the worker cannot keep the result";
     /// Its owner wants the machine back.
     Withdrawn = 0x27, Sender, "withdrawn", "the machine's owner took the donation back";
+    /// It had no memory for what the job may have.
+    OutOfMemory = 0x28, Sender, "out-of-memory", "the worker's machine had no memory for what the job may use";
+    /// The engine used all native stack: how much a call takes differs among machines.
+    StackUsedUp = 0x29, Sender, "stack-used-up", "the engine used all of its native stack on the worker";
 }
 
 #[cfg(test)]

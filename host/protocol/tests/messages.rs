@@ -190,13 +190,18 @@ fn any_hash() -> impl Strategy<Value = Hash> {
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let metering = (any::<Option<u64>>(), any::<u64>(), any::<u64>(), any::<u64>());
+    let metering = || {
+        (any::<Option<u64>>(), any::<u64>(), any::<u64>(), any::<u64>())
+            .prop_map(|(fuel, bytes_read, reads, memory)| Metering { fuel, bytes_read, reads, memory })
+    };
     prop_oneof![
-        (any_hash(), any::<u64>(), any::<u64>(), metering).prop_map(|(root, length, rows, m)| {
-            let metering = Metering { fuel: m.0, bytes_read: m.1, reads: m.2, memory: m.3 };
-            Outcome::Completed { root, length, rows, metering }
+        (any_hash(), any::<u64>(), any::<u64>(), metering())
+            .prop_map(|(root, length, rows, metering)| Outcome::Completed { root, length, rows, metering }),
+        (".{0,200}", metering()).prop_map(|(message, metering)| Outcome::Failed {
+            kind: FailureKind::Query,
+            message,
+            metering
         }),
-        ".{0,200}".prop_map(|message| Outcome::Failed { kind: FailureKind::Query, message }),
     ]
 }
 

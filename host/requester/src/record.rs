@@ -33,9 +33,7 @@ impl Ended<'_> {
         let nodes = |peers: &[Peer]| peers.iter().filter_map(|p| ids[*p]).collect::<Vec<_>>();
         let (outcome, agreed, deliverer) = match self.end {
             End::Verified { outcome, agreed, deliverer } => (Some(outcome.clone()), nodes(agreed), ids[*deliverer]),
-            End::JobFailed { kind, message, agreed } => {
-                (Some(Outcome::Failed { kind: *kind, message: message.clone() }), nodes(agreed), None)
-            }
+            End::JobFailed { outcome, agreed } => (Some(outcome.clone()), nodes(agreed), None),
             _ => (None, vec![], None),
         };
         let split = self.split.iter().map(|(d, peers)| (*d, nodes(peers))).collect();
@@ -153,7 +151,8 @@ fn reason(end: &End, plan: &Plan) -> String {
         End::Verified { agreed, .. } => {
             format!("{} workers agreed, {q} of {k} were asked for; every byte checked", agreed.len())
         }
-        End::JobFailed { kind, message, agreed } => {
+        End::JobFailed { outcome: Outcome::Completed { .. }, .. } => "the query fails".into(),
+        End::JobFailed { outcome: Outcome::Failed { kind, message, .. }, agreed } => {
             let message = printable_lines(message, Outcome::MESSAGE_MAX);
             format!("{} workers agree that the query fails; {kind}.\n{message}", agreed.len())
         }

@@ -8,8 +8,8 @@ use eider_core::Plan;
 use eider_inputs::Inputs;
 use eider_net::{Connection, Endpoint};
 use eider_protocol::{
-    Accept, Bid, Commit, DataClass, FailureKind, Hash, Identity, Kind, Limits, Offer, OfferId, Outcome, SealingKey,
-    Settle, Signed, Version,
+    Accept, Bid, Commit, DataClass, FailureKind, Hash, Identity, Kind, Limits, Metering, Offer, OfferId, Outcome,
+    SealingKey, Settle, Signed, Version,
 };
 use eider_requester::{Candidate, JobRequest, Notice, Requester};
 use eider_runner::MemorySink;
@@ -97,7 +97,7 @@ async fn a_receipt_of_something_else_is_none() {
         let bid = Bid { offer, answer, sealing: SealingKey::generate().unwrap().public(), evidence: None };
         stream.sender.send(&Signed::sign(&identity, Version::LATEST, bid)).await.unwrap();
         stream.receiver.expect_of(&[Kind::Dispatch]).await.unwrap();
-        let outcome = Outcome::Failed { kind: FailureKind::Query, message: "no".into() };
+        let outcome = Outcome::Failed { kind: FailureKind::Query, message: "no".into(), metering: Metering::default() };
         let commit = Commit { offer, task, price: 0, outcome };
         stream.sender.send(&Signed::sign(&identity, Version::LATEST, commit)).await.unwrap();
         let frame = stream.receiver.expect_of(&[Kind::Settle]).await.unwrap();

@@ -192,15 +192,17 @@ impl CellRunner {
             reads: 0,
             progress,
         };
-        match cell.run(job_spec(work), &mut broker).await? {
-            Finished::Failed { kind, message } => Ok(Product {
-                outcome: Outcome::Failed { kind: failure_kind(kind), message: bounded(message) },
-                result: None,
-            }),
-            Finished::Done { rows, usage } => {
-                let JobBroker { spool, mut taken, written, bytes_read, reads, .. } = broker;
+        let finished = cell.run(job_spec(work), &mut broker).await?;
+        let JobBroker { spool, mut taken, written, bytes_read, reads, .. } = broker;
+        let (Finished::Done { usage, .. } | Finished::Failed { usage, .. }) = &finished;
+        let metering = Metering { fuel: usage.fuel, bytes_read, reads, memory: usage.memory };
+        match finished {
+            Finished::Failed { kind, message, .. } => {
+                let outcome = Outcome::Failed { kind: failure_kind(kind), message: bounded(message), metering };
+                Ok(Product { outcome, result: None })
+            }
+            Finished::Done { rows, .. } => {
                 taken.cut(written);
-                let metering = Metering { fuel: usage.fuel, bytes_read, reads, memory: usage.memory };
                 let (file, outboard) = hash_spool(spool, written).await?;
                 let root = Hash::from(outboard.root);
                 Ok(Product {
@@ -245,6 +247,7 @@ fn job_spec(work: Work) -> JobSpec {
         time_us: d.time_us,
         seed: d.seed,
         memory: work.limits.memory,
+        result: work.limits.result,
         fuel: work.limits.fuel,
         inputs: d.inputs.into_iter().map(input).collect(),
     }
@@ -259,7 +262,6 @@ fn failure_kind(kind: FailKind) -> FailureKind {
         FailKind::Internal => FailureKind::Internal,
         FailKind::Trap => FailureKind::Trap,
         FailKind::Fuel => FailureKind::Fuel,
-        FailKind::Stack => FailureKind::Stack,
         FailKind::Result => FailureKind::Result,
         FailKind::Reads => FailureKind::Reads,
     }
@@ -306,9 +308,6 @@ impl Broker for JobBroker<'_> {
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), BrokerError> {
         let before = self.written;
         self.written += bytes.len() as u64;
-        if self.written > self.limit {
-            return Err(BrokerError::ResultTooLarge(self.limit));
-        }
         if before <= IN_MEMORY && self.written > IN_MEMORY {
             self.move_to_disk().map_err(BrokerError::Spool)?;
         }
@@ -382,7 +381,6 @@ mod tests {
                 assert!((broker.written..=limit).contains(&taken), "{taken} bytes for {}", broker.written);
                 assert!(broker.written > IN_MEMORY || taken == broker.written, "{taken}");
             }
-            assert!(matches!(broker.write(vec![7]).await, Err(BrokerError::ResultTooLarge(_))));
             drop(broker);
             assert_eq!(disk.0.load(Ordering::Relaxed), 0);
         }

@@ -13,16 +13,17 @@ use std::{ptr, slice};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 use wasmtime::component::{Component, Linker};
+use wasmtime::error::OutOfMemory;
 use wasmtime::{Engine, Store, Trap};
 
 use crate::engine::{self, Host, QueryEngine};
 use crate::jail::{self, Terms, Wall, Walls, Work};
 use crate::prefault::Maps;
-use crate::wire::{FailKind, FromCell, JobSpec, ToCell, Usage};
-use crate::{CONTRACT, Variant, inspect, limits};
+use crate::wire::{FailKind, FromCell, JobSpec, Lack, ToCell, Usage};
+use crate::{Baseline, CONTRACT, Variant, inspect, limits};
 
-/// Native stack of the thread that runs the engine: the profile's 8 MiB for WebAssembly, and room for the host.
-const THREAD_STACK: usize = 16 << 20;
+/// Native stack of the thread that runs the engine: what WebAssembly may use, and room for the host.
+const THREAD_STACK: usize = limits::WASM_STACK + (8 << 20);
 /// The descriptor of the image.
 pub(crate) const IMAGE_FD: i32 = 3;
 
@@ -42,6 +43,8 @@ pub enum CellTask {
 pub struct CellOptions {
     /// What for.
     pub task: CellTask,
+    /// The instructions of its image.
+    pub baseline: Baseline,
     /// Linear memory that any job in it may have, bytes.
     pub memory: u64,
     /// Run only when nothing else wants the processor.
@@ -58,7 +61,7 @@ impl CellOptions {
             CellTask::Compile(variant) => vec!["compile".into(), variant.to_string()],
             CellTask::Probe => vec!["probe".into()],
         };
-        args.extend(["memory".into(), self.memory.to_string()]);
+        args.extend(["baseline".into(), self.baseline.to_string(), "memory".into(), self.memory.to_string()]);
         args.extend(self.idle.then(|| "idle".into()));
         for wall in &self.require {
             args.extend(["require".into(), wall.to_string()]);
@@ -73,6 +76,7 @@ impl CellOptions {
     pub fn from_args(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut args = args.into_iter();
         let (mut task, mut memory, mut idle, mut require) = (None, None, false, vec![]);
+        let mut baseline = Baseline::HERE;
         while let Some(word) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{word} has no value"));
             match word.as_str() {
@@ -80,13 +84,14 @@ impl CellOptions {
                 "compile" => task = Some(CellTask::Compile(value()?.parse()?)),
                 "probe" => task = Some(CellTask::Probe),
                 "memory" => memory = Some(value()?.parse().map_err(|e| format!("memory: {e}"))?),
+                "baseline" => baseline = value()?.parse()?,
                 "idle" => idle = true,
                 "require" => require.push(value()?.parse()?),
                 _ => return Err(format!("{word:?} is not understood; cells are started by workers, not by people")),
             }
         }
         let task = task.ok_or("cells are started by workers, not by people")?;
-        Ok(Self { task, memory: memory.ok_or("memory is missing")?, idle, require })
+        Ok(Self { task, baseline, memory: memory.ok_or("memory is missing")?, idle, require })
     }
 }
 
@@ -134,7 +139,10 @@ pub fn run_cell_opened(
     };
     huge_pages_where_asked();
     let (walls, (loaded, maps)) = jail::enter(&terms, || {
-        let loaded = if let CellTask::Run(variant) = options.task { Some(Loaded::map(variant)?) } else { None };
+        let loaded = match options.task {
+            CellTask::Run(variant) => Some(Loaded::map(variant, options.baseline)?),
+            CellTask::Compile(_) | CellTask::Probe => None,
+        };
         Ok((loaded, Maps::open()))
     })?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -152,7 +160,7 @@ pub fn run_cell_opened(
         }
         CellTask::Compile(variant) => {
             watch_parent(socket)?;
-            compile(variant, || seal(walls, &terms, Work::Compile(limits::IMAGE_BYTES)))
+            compile(variant, options.baseline, || seal(walls, &terms, Work::Compile(limits::IMAGE_BYTES)))
         }
         CellTask::Probe => {
             // Says what stands; whoever asked judges it.
@@ -233,9 +241,9 @@ struct Loaded {
 
 impl Loaded {
     #[expect(unsafe_code, reason = "deserializing machine code cannot be checked")]
-    fn map(variant: Variant) -> io::Result<Self> {
+    fn map(variant: Variant, baseline: Baseline) -> io::Result<Self> {
         let failed = |e: wasmtime::Error| io::Error::other(format!("the engine image cannot be used: {e:#}"));
-        let wasmtime = Engine::new(&variant.config()).map_err(failed)?;
+        let wasmtime = variant.engine(baseline).map_err(failed)?;
         // SAFETY: the parent passes a file that its `ImageCache` has made itself and authenticated; wasmtime checks version
         // and settings again.
         let component = unsafe { Component::deserialize_file(&wasmtime, format!("/proc/self/fd/{IMAGE_FD}")) };
@@ -296,12 +304,12 @@ impl Prepared {
         if held > may_have {
             let message =
                 format!("Out of Memory Error: the engine starts with {held} bytes, the job may have {may_have}");
-            return FromCell::Failed { kind: FailKind::Memory, message };
+            return self.failed(FailKind::Memory, message, fuel);
         }
         self.store.data_mut().job = Some(job);
         match self.engine.call_run(&mut self.store, &call) {
             Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage(fuel) },
-            Ok(Err(failure)) => FromCell::Failed { kind: kind_of(failure.kind), message: bounded(failure.message) },
+            Ok(Err(failure)) => self.failed(kind_of(failure.kind), failure.message, fuel),
             Err(error) => self.trapped(&error, fuel),
         }
     }
@@ -310,20 +318,32 @@ impl Prepared {
         Usage { fuel: self.store.get_fuel().ok().map(|left| fuel - left), memory: self.store.data().memory }
     }
 
+    fn failed(&self, kind: FailKind, message: String, fuel: u64) -> FromCell {
+        FromCell::Failed { kind, message: bounded(message), usage: self.usage(fuel) }
+    }
+
+    /// A call that did not return: an outcome if any machine would have ended it so.
     fn trapped(&self, error: &wasmtime::Error, fuel: u64) -> FromCell {
         let host = self.store.data();
+        if let Some((lack, message)) = host.lacks.clone() {
+            return FromCell::Lacks(lack, message);
+        }
         if let Some((kind, message)) = host.refused.clone() {
-            return FromCell::Failed { kind, message };
+            return self.failed(kind, message, fuel);
+        }
+        if error.is::<OutOfMemory>() || error.is::<io::Error>() {
+            return FromCell::Lacks(Lack::Memory, bounded(format!("{error:#}")));
         }
         let (kind, message) = match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => (FailKind::Fuel, format!("the job used all of its {fuel} units of fuel")),
             Some(Trap::StackOverflow) => {
-                (FailKind::Stack, format!("the engine's stack of {} bytes was used up", limits::WASM_STACK))
+                let message = format!("the engine used {} bytes of native stack", limits::WASM_STACK);
+                return FromCell::Lacks(Lack::Stack, message);
             }
             Some(trap) => (FailKind::Trap, trap.to_string()),
             None => (FailKind::Trap, error.root_cause().to_string()),
         };
-        FromCell::Failed { kind, message }
+        self.failed(kind, message, fuel)
     }
 }
 
@@ -344,9 +364,13 @@ fn kind_of(kind: engine::FailureKind) -> FailKind {
 }
 
 /// Reads the component, checks what it asks for, compiles it, writes the image.
-fn compile(variant: Variant, seal: impl FnOnce() -> Result<Walls, CellExit>) -> Result<(), CellExit> {
+fn compile(
+    variant: Variant,
+    baseline: Baseline,
+    seal: impl FnOnce() -> Result<Walls, CellExit>,
+) -> Result<(), CellExit> {
     let bad = |e: wasmtime::Error| CellExit::Compile(format!("{e:#}"));
-    let wasmtime = Engine::new(&variant.config()).map_err(bad)?;
+    let wasmtime = variant.engine(baseline).map_err(bad)?;
     // Its threads start here: afterwards there is no system call to start one.
     rayon::ThreadPoolBuilder::new().build_global().map_err(|e| CellExit::Compile(e.to_string()))?;
     let mut component = vec![];

@@ -8,13 +8,17 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, Result, StoreContextMut, bail};
 
 use crate::limits;
-use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell};
+use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, Lack, ToCell};
 
 wasmtime::component::bindgen!({
     path: "../../guest/wit",
     world: "query-engine",
     imports: { default: trappable },
 });
+
+/// wasmtime's words for a growth that no machine would grant. Any others end the job without an outcome, and a program of the
+/// tests grows past its type, so that other words of a later version are noticed.
+const BEYOND_ITS_TYPE: &str = "memory growth exceeds memory type's limits";
 
 /// What an engine's imports act on: the socket to the parent, the window that it puts input ranges into, and the job once
 /// there is one.
@@ -26,15 +30,32 @@ pub struct Host {
     pub(crate) memory: u64,
     /// Entries of all tables.
     table_entries: usize,
+    /// `read` calls, and bytes that they asked for.
+    reads: (u64, u64),
+    /// Bytes of the result so far.
+    written: u64,
     /// What was refused last: what fails next fails for want of it.
     pub(crate) refused: Option<(FailKind, String)>,
+    /// What the machine could not give: the job has no outcome here.
+    pub(crate) lacks: Option<(Lack, String)>,
     /// When a progress report left last.
     reported: Option<Instant>,
 }
 
 impl Host {
     pub(crate) fn new(socket: UnixStream, window: &'static [u8]) -> Self {
-        Self { socket, window, job: None, memory: 0, table_entries: 0, refused: None, reported: None }
+        Self {
+            socket,
+            window,
+            job: None,
+            memory: 0,
+            table_entries: 0,
+            reads: (0, 0),
+            written: 0,
+            refused: None,
+            lacks: None,
+            reported: None,
+        }
     }
 
     pub(crate) fn send(&mut self, message: &FromCell) -> std::io::Result<()> {
@@ -77,6 +98,12 @@ impl Host {
         Ok(())
     }
 
+    /// Ends the job: what it asked for is over its limit.
+    fn refuse<T>(&mut self, kind: FailKind, message: String) -> Result<T> {
+        self.refused = Some((kind, message.clone()));
+        bail!(message)
+    }
+
     pub(crate) fn list(&self) -> Vec<eider::engine::inputs::Input> {
         let input = |i: &wire::Input| eider::engine::inputs::Input {
             table: i.table.clone(),
@@ -93,6 +120,17 @@ impl Host {
         if len as usize > limits::CALL_BYTES || end.is_none_or(|e| e > input.size) {
             bail!("read of {len} bytes at {offset} of an input of {} bytes", input.size);
         }
+        let may_read = self.inputs().iter().fold(0u64, |sum, i| sum.saturating_add(i.size));
+        let may_read = may_read.saturating_mul(limits::READ_FACTOR);
+        self.reads = (self.reads.0 + 1, self.reads.1 + u64::from(len));
+        let (calls, bytes) = self.reads;
+        if calls > limits::READ_CALLS || bytes > may_read {
+            let may = limits::READ_CALLS;
+            return self.refuse(
+                FailKind::Reads,
+                format!("the job read {bytes} bytes in {calls} calls; it may read {may_read} bytes in {may} calls"),
+            );
+        }
         self.send(&FromCell::Read { index, offset, length: len })?;
         match self.receive()? {
             ToCell::InWindow => Ok(&self.window[..len as usize]),
@@ -106,6 +144,12 @@ impl eider::engine::results::Host for Host {
         self.needs_job()?;
         if bytes.len() > limits::CALL_BYTES {
             bail!("write of {} bytes at once", bytes.len());
+        }
+        self.written += bytes.len() as u64;
+        let most = self.job.as_ref().map_or(0, |j| j.result);
+        if self.written > most {
+            return self
+                .refuse(FailKind::Result, format!("the result is larger than the {most} bytes that the job allows"));
         }
         Ok(self.send(&FromCell::Result(bytes))?)
     }
@@ -151,6 +195,21 @@ impl ResourceLimiter for Host {
             self.table_entries = all;
         }
         Ok(fits)
+    }
+
+    /// Refused by the type, it is refused anywhere. Else the kernel refused what the job may have: told to the engine, that
+    /// would be an outcome of this machine's.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
+        if error.to_string() == BEYOND_ITS_TYPE {
+            return Ok(());
+        }
+        self.lacks = Some((Lack::Memory, format!("the machine has no memory for what the job may have: {error:#}")));
+        Err(error)
+    }
+
+    /// Past what its type or an address can count; a machine that has no memory for it ends the job by itself.
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> Result<()> {
+        Ok(())
     }
 
     fn instances(&self) -> usize {

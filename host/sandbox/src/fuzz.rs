@@ -31,7 +31,7 @@ fn from_cell(frame: &[u8]) -> FromCell {
 fn job() -> JobSpec {
     let input = |size| Input { table: "t".into(), file: "t/a.csv".into(), format: "csv".into(), size };
     let inputs = [0, 1000, 40 << 20, u64::MAX].map(input).to_vec();
-    JobSpec { sql: "SELECT 1".into(), time_us: 0, seed: [7; 32], memory: 1 << 30, fuel: None, inputs }
+    JobSpec { sql: "SELECT 1".into(), time_us: 0, seed: [7; 32], memory: 1 << 30, result: 1 << 30, fuel: None, inputs }
 }
 
 /// Host functions called in any order with any arguments: whatever leaves the cell is in range. A call is one byte that

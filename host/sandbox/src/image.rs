@@ -1,7 +1,8 @@
 //! Engine images: a component compiled for this machine by a jailed process, in a cache that only this user can read.
 //!
 //! An image is machine code that cells will run, so it is used only if this machine made it: beside it lies a BLAKE3 keyed
-//! with a secret of the cache, which is checked each time the image is opened. Cells get the open file, not its name.
+//! with a secret of the cache over what it is of and its bytes, which is checked each time the image is opened. Cells get the
+//! open file, not its name.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -116,7 +117,7 @@ impl ImageCache {
         bytes: impl FnOnce() -> io::Result<Vec<u8>>,
         on_compile: impl FnOnce(usize),
     ) -> Result<Image, ImageError> {
-        let wasmtime = Engine::new(&variant.config()).map_err(|e| ImageError::Compile(format!("{e:#}")))?;
+        let wasmtime = variant.engine(self.compiler.baseline).map_err(|e| ImageError::Compile(format!("{e:#}")))?;
         let path = self.path(&wasmtime, engine, variant);
         let err = |source| ImageError::Io { path: path.clone(), source };
         let image = |file: File| Image { file: Arc::new(file), path: path.clone(), variant, engine };
@@ -151,7 +152,7 @@ impl ImageCache {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut hasher = self.hasher(path);
         hasher.update_rayon(&map_in_huge_pages(&file)?);
         let kept = fs::read_to_string(path.with_extension("mac")).unwrap_or_default();
         // blake3::Hash compares in constant time.
@@ -167,7 +168,7 @@ impl ImageCache {
         compiled.rewind()?;
         io::copy(&mut compiled, &mut file)?;
         file.sync_all()?;
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut hasher = self.hasher(path);
         hasher.update_mmap_rayon(&part)?;
         let mut mac = private_file(&path.with_extension("mac"))?;
         mac.set_len(0)?;
@@ -178,31 +179,34 @@ impl ImageCache {
         fs::rename(&part, path)
     }
 
-    /// Named for all that the machine code depends on.
+    /// Named for all that the machine code depends on: engine, variant, and wasmtime's fingerprint, each whole.
     fn path(&self, wasmtime: &Engine, engine: blake3::Hash, variant: Variant) -> PathBuf {
-        let key = Fingerprint::of(wasmtime);
-        self.dir.join(format!("{}-{variant}-{key}.cwasm", &engine.to_hex()[..20]))
+        self.dir.join(format!("{engine}-{variant}-{}.cwasm", fingerprint(wasmtime)))
+    }
+
+    /// Has taken the image's name, so that an image under another's name is none.
+    fn hasher(&self, path: &Path) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+        hasher
     }
 }
 
-/// Hash of wasmtime's version, compiler settings and CPU features.
-struct Fingerprint;
-
-impl Fingerprint {
-    fn of(engine: &Engine) -> String {
-        struct Blake(blake3::Hasher);
-        impl std::hash::Hasher for Blake {
-            fn finish(&self) -> u64 {
-                0
-            }
-            fn write(&mut self, bytes: &[u8]) {
-                self.0.update(bytes);
-            }
+/// Hash of wasmtime's version and all its settings, the target's instructions included.
+fn fingerprint(engine: &Engine) -> blake3::Hash {
+    struct Blake(blake3::Hasher);
+    impl std::hash::Hasher for Blake {
+        fn finish(&self) -> u64 {
+            0
         }
-        let mut h = Blake(blake3::Hasher::new());
-        std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut h);
-        h.0.finalize().to_hex()[..16].to_string()
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
     }
+    let mut h = Blake(blake3::Hasher::new());
+    std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut h);
+    h.0.finalize()
 }
 
 /// Runs the compiler in a cell; what it wrote.
@@ -289,4 +293,35 @@ fn secret(path: &Path) -> io::Result<[u8; 32]> {
 
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn memory(bytes: &[u8]) -> File {
+        let mut file = memory_file("test").unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn an_image_is_one_under_its_own_name_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = ImageCache::open(dir.path().join("engines"), CellCommand::new("none")).unwrap();
+        let wasmtime = Variant::Plain.engine(crate::Baseline::HERE).unwrap();
+        let path = |engine: &[u8], variant| cache.path(&wasmtime, blake3::hash(engine), variant);
+        let (mine, other) = (path(b"mine", Variant::Plain), path(b"other", Variant::Plain));
+        cache.keep(memory(b"code of mine"), &mine).unwrap();
+        assert!(cache.authentic(&mine).unwrap().is_some());
+        for other in [other, path(b"mine", Variant::Metered)] {
+            for extension in ["cwasm", "mac"] {
+                fs::copy(mine.with_extension(extension), other.with_extension(extension)).unwrap();
+            }
+            assert!(cache.authentic(&other).unwrap().is_none(), "{}", other.display());
+        }
+        fs::write(&mine, b"code of mime").unwrap();
+        assert!(cache.authentic(&mine).unwrap().is_none());
+    }
 }

@@ -4,6 +4,23 @@
 //! runs one job and ends. The parent brokers input ranges and takes result bytes over a socket pair, and kills the
 //! process when a deadline passes or nobody wants the result any more. This room knows nothing of the network, of
 //! identities or of where inputs come from.
+//!
+//! # What a machine could put into an outcome
+//!
+//! An outcome must be the same on every honest machine. These are the ways in which a machine's own state could enter one,
+//! and what keeps it out:
+//!
+//! | state of the machine | what becomes of it | test |
+//! |---|---|---|
+//! | memory refused to linear memory within the job's limit | [`Lack::Memory`]: no outcome | `outcomes` |
+//! | a growth past the memory's own type | refused alike anywhere: the engine sees -1 | `programs`, `memory-beyond-its-type` |
+//! | an allocation of the host's beside it that fails | the process ends, or [`Lack::Memory`]: no outcome | |
+//! | native stack: its bytes a call are the compiler's choice | [`Lack::Stack`]: no outcome; DuckDB's own stack in linear memory ends first | `outcomes`, `programs`, `sql` |
+//! | processor features | an image has those of its [`Baseline`] alone | `make determinism` |
+//! | compiler, settings, limits of calls and reads | named by the profile's id | `profile` |
+//! | clock, randomness, processor count | the job's own time and seed; one thread; the clock counts calls | `grid`, `tpch` |
+//! | time limits, a killed process, a full disk, an unreadable input | [`CellError`]: no outcome | `grid`, `kills` |
+//! | progress that is dropped, huge pages, page cache, kernel | nothing that an engine can see | |
 
 mod cell;
 mod engine;
@@ -28,5 +45,5 @@ pub use inspect::{CONTRACT, Import, InspectError, Inspection, inspect};
 pub use jail::{Wall, Walls};
 pub use pool::Pool;
 pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, probe_walls};
-pub use profile::Variant;
-pub use wire::{FailKind, Input, JobSpec, Usage};
+pub use profile::{Baseline, Variant};
+pub use wire::{FailKind, Input, JobSpec, Lack, Usage};

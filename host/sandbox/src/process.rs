@@ -20,8 +20,8 @@ use tokio::process::{Child, Command};
 use crate::cell::{CellOptions, CellTask, IMAGE_FD};
 use crate::jail::{Wall, Walls};
 use crate::limits;
-use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, ToCell, Usage};
-use crate::{CellGroup, Image};
+use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, Lack, ToCell, Usage};
+use crate::{Baseline, CellGroup, Image};
 
 /// A cell that is not ready by then is given up. It takes 50 ms of processor time, which those that are to yield to all others
 /// may wait for.
@@ -35,6 +35,8 @@ const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct CellCommand {
     /// The program, usually the running one.
     pub program: PathBuf,
+    /// The instructions of its images: [`Baseline::HERE`] but in comparisons.
+    pub baseline: Baseline,
     /// Linear memory that any job may have, bytes.
     pub memory: u64,
     /// Run only when nothing else wants the processor.
@@ -48,14 +50,21 @@ pub struct CellCommand {
 impl CellCommand {
     /// Cells of `program` with the default walls, at ordinary priority.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), memory: 4 << 30, idle: false, require: Wall::REQUIRED.to_vec(), group: None }
+        Self {
+            program: program.into(),
+            baseline: Baseline::HERE,
+            memory: 4 << 30,
+            idle: false,
+            require: Wall::REQUIRED.to_vec(),
+            group: None,
+        }
     }
 
     /// The arguments of a cell for `task`.
     pub(crate) fn args(&self, task: CellTask) -> Vec<String> {
-        let Self { memory, idle, require, .. } = self.clone();
+        let Self { baseline, memory, idle, require, .. } = self.clone();
         let mut args = vec!["cell".to_string()];
-        args.extend(CellOptions { task, memory, idle, require }.to_args());
+        args.extend(CellOptions { task, baseline, memory, idle, require }.to_args());
         args
     }
 }
@@ -94,9 +103,6 @@ pub enum BrokerError {
     /// An input is not what was pinned.
     #[error("input {0:?} changed: {1}")]
     InputChanged(String, String),
-    /// The result is over its limit.
-    #[error("the result is larger than {0} bytes")]
-    ResultTooLarge(u64),
     /// This machine's disk.
     #[error("the result cannot be kept: {0}")]
     Spool(std::io::Error),
@@ -114,6 +120,9 @@ pub enum CellError {
     /// It said what makes no sense.
     #[error("the cell broke its protocol")]
     Protocol,
+    /// The machine has less than the job may use.
+    #[error("{1}")]
+    Lacks(Lack, String),
     /// What it asked for was refused.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -135,6 +144,8 @@ pub enum Finished {
         kind: FailKind,
         /// The message.
         message: String,
+        /// What it took until then.
+        usage: Usage,
     },
 }
 
@@ -232,7 +243,7 @@ impl Cell {
         let inputs = job.inputs.clone();
         let all = inputs.iter().fold(0u64, |sum, i| sum.saturating_add(i.size));
         let may_read = all.saturating_mul(limits::READ_FACTOR);
-        let (mut calls, mut bytes_read) = (0u64, 0u64);
+        let (mut calls, mut bytes_read, mut written, may_write) = (0u64, 0u64, 0u64, job.result);
         self.send(&ToCell::Job(Box::new(job))).await?;
         loop {
             match self.receive().await? {
@@ -245,25 +256,22 @@ impl Cell {
                     }
                     (calls, bytes_read) = (calls + 1, bytes_read + u64::from(length));
                     if calls > limits::READ_CALLS || bytes_read > may_read {
-                        let message = format!(
-                            "the job read {bytes_read} bytes in {calls} calls; it may read {may_read} bytes in {} calls",
-                            limits::READ_CALLS
-                        );
-                        return Ok(Finished::Failed { kind: FailKind::Reads, message });
+                        return Err(CellError::Protocol);
                     }
                     broker.read(index, offset, &mut self.window[..length as usize]).await?;
                     self.send(&ToCell::InWindow).await?;
                 }
-                FromCell::Result(bytes) => match broker.write(bytes).await {
-                    Err(BrokerError::ResultTooLarge(limit)) => {
-                        let message = format!("the result is larger than the {limit} bytes that the job allows");
-                        return Ok(Finished::Failed { kind: FailKind::Result, message });
+                FromCell::Result(bytes) => {
+                    written += bytes.len() as u64;
+                    if written > may_write {
+                        return Err(CellError::Protocol);
                     }
-                    written => written?,
-                },
+                    broker.write(bytes).await?;
+                }
                 FromCell::Progress(done) => broker.progress(done.min(10_000)),
                 FromCell::Done { rows, usage } => return Ok(Finished::Done { rows, usage }),
-                FromCell::Failed { kind, message } => return Ok(Finished::Failed { kind, message }),
+                FromCell::Failed { kind, message, usage } => return Ok(Finished::Failed { kind, message, usage }),
+                FromCell::Lacks(lack, message) => return Err(CellError::Lacks(lack, message)),
                 FromCell::Ready(_) => return Err(CellError::Protocol),
             }
         }

@@ -25,6 +25,8 @@ pub struct JobSpec {
     pub seed: [u8; 32],
     /// Linear memory that the engine may have, bytes.
     pub memory: u64,
+    /// Bytes that its result may have.
+    pub result: u64,
     /// Fuel that it may use, on a metered image.
     pub fuel: Option<u64>,
     /// What it may read.
@@ -70,12 +72,19 @@ pub enum FailKind {
     Trap,
     /// The job's fuel is used up.
     Fuel,
-    /// The stack is used up.
-    Stack,
     /// The result is over its limit.
     Result,
     /// It reads too often or too much.
     Reads,
+}
+
+/// What a machine can lack in the middle of a job. Another may have it, so that it is never an outcome.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Memory that the job may have and the machine has not.
+    Memory,
+    /// Native stack: how much of it a call takes is the compiler's choice for a processor.
+    Stack,
 }
 
 /// Parent to cell.
@@ -90,11 +99,24 @@ pub(crate) enum ToCell {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromCell {
     Ready(Walls),
-    Read { index: u32, offset: u64, length: u32 },
+    Read {
+        index: u32,
+        offset: u64,
+        length: u32,
+    },
     Result(#[serde(with = "serde_bytes")] Vec<u8>),
     Progress(u32),
-    Done { rows: u64, usage: Usage },
-    Failed { kind: FailKind, message: String },
+    Done {
+        rows: u64,
+        usage: Usage,
+    },
+    Failed {
+        kind: FailKind,
+        message: String,
+        usage: Usage,
+    },
+    /// No outcome: what another machine would have had was lacking here.
+    Lacks(Lack, String),
 }
 
 /// Header and payload. Bulk bytes are sent as they are, the rest as CBOR.

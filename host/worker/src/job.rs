@@ -15,7 +15,7 @@ use eider_protocol::{
     Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
 };
 use eider_runner::{Product, RunError, Work};
-use eider_sandbox::{BrokerError, CellError, Variant};
+use eider_sandbox::{BrokerError, CellError, Lack, Variant};
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 
@@ -367,6 +367,8 @@ fn run_error(id: OfferId, e: &RunError) -> ResetCode {
         RunError::Cell(CellError::Broker(BrokerError::InputUnavailable(..))) => ResetCode::InputUnavailable,
         RunError::Cell(CellError::Broker(BrokerError::InputChanged(..))) => ResetCode::InputChanged,
         RunError::Cell(CellError::Broker(BrokerError::Spool(_))) | RunError::Spool(_) => ResetCode::DiskFull,
+        RunError::Cell(CellError::Lacks(Lack::Memory, _)) => ResetCode::OutOfMemory,
+        RunError::Cell(CellError::Lacks(Lack::Stack, _)) => ResetCode::StackUsedUp,
         RunError::Cell(_) | RunError::NoImage(..) | RunError::Output(_) => ResetCode::CellFailed,
     }
 }

@@ -9,8 +9,8 @@ use cap_std::fs::Dir;
 use eider_core::{Admission, Donation};
 use eider_net::{Connection, Endpoint, JobStream, StreamError};
 use eider_protocol::{
-    Bid, Commit, DataClass, Decline, DeclineReason, FailureKind, Hash, Identity, InputsSummary, Kind, Limits, Offer,
-    OfferId, Outcome, Progress, ResetCode, Settle, Signed, Task, Verdict, draw_commitment,
+    Bid, Commit, DataClass, Decline, DeclineReason, FailureKind, Hash, Identity, InputsSummary, Kind, Limits, Metering,
+    Offer, OfferId, Outcome, Progress, ResetCode, Settle, Signed, Task, Verdict, draw_commitment,
 };
 use eider_runner::{InputReader, Product, Runner, Running, Work};
 use eider_sandbox::Variant;
@@ -24,7 +24,7 @@ struct Fails;
 
 impl Runner for Fails {
     fn run<'a>(&'a self, _: Work, _: &'a dyn InputReader, _: watch::Sender<Progress>) -> Running<'a> {
-        let outcome = Outcome::Failed { kind: FailureKind::Query, message: "no".into() };
+        let outcome = Outcome::Failed { kind: FailureKind::Query, message: "no".into(), metering: Metering::default() };
         Box::pin(async { Ok(Product { outcome, result: None }) })
     }
 }

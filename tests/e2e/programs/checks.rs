@@ -57,6 +57,11 @@ pub(crate) fn refused_memory_is_not_used(lab: &Lab, seen: &Seen) {
     assert!(usage.memory < lab.memory());
 }
 
+/// There was memory, and it was given.
+pub(crate) fn growth_is_granted(_: &Lab, seen: &Seen) {
+    assert_ne!(completed(seen).0, u64::MAX, "the growth");
+}
+
 /// To the byte.
 pub(crate) fn all_memory_is_used(lab: &Lab, seen: &Seen) {
     let (rows, usage) = completed(seen);

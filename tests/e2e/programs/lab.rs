@@ -102,6 +102,7 @@ fn agrees(ends: &Ends, end: &End) -> bool {
     match (ends, end) {
         (Ends::Refused(says), End::Refused(why)) => why.contains(says),
         (Ends::Failed(kind, says), End::Failed(k, why)) => *kind == format!("{k:?}") && why.contains(says),
+        (Ends::Lacks(lack, says), End::Lacks(l, why)) => *lack == format!("{l:?}") && why.contains(says),
         (Ends::Completed, End::Completed { .. }) | (Ends::Killed, End::Killed) => true,
         _ => false,
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use eider_sandbox::{
-    Broker, BrokerError, Cell, CellCommand, CellError, FailKind, Finished, Image, Input, JobSpec, Usage,
+    Broker, BrokerError, Cell, CellCommand, CellError, FailKind, Finished, Image, Input, JobSpec, Lack, Usage,
 };
 use eider_tests::process;
 
@@ -46,6 +46,8 @@ pub(crate) enum End {
     },
     /// With a failure.
     Failed(FailKind, String),
+    /// Without an outcome, for what the machine lacks.
+    Lacks(Lack, String),
     /// By this test.
     Killed,
     /// The process ended, or said what makes no sense. Nothing may do that.
@@ -111,9 +113,7 @@ impl Broker for Strict {
         self.seen.written += bytes.len() as u64;
         let room = KEPT.saturating_sub(self.seen.result.len());
         self.seen.result.extend(bytes.into_iter().take(room));
-        if self.seen.written > RESULT_MAX {
-            return Err(BrokerError::ResultTooLarge(RESULT_MAX));
-        }
+        assert!(self.seen.written <= RESULT_MAX, "{} bytes of a result reached the broker", self.seen.written);
         Ok(())
     }
 
@@ -184,6 +184,7 @@ fn job(terms: Terms) -> JobSpec {
         time_us: 0,
         seed: [7; 32],
         memory: terms.memory,
+        result: RESULT_MAX,
         fuel: terms.fuel,
         inputs: SIZES.iter().take(terms.inputs).enumerate().map(input).collect(),
     }
@@ -199,7 +200,8 @@ async fn live(image: &Image, terms: Terms, broker: &mut Strict, ready: &std::cel
     ready.set(Some(Instant::now()));
     match cell.run(job(terms), broker).await {
         Ok(Finished::Done { rows, usage }) => End::Completed { rows, usage },
-        Ok(Finished::Failed { kind, message }) => End::Failed(kind, message),
+        Ok(Finished::Failed { kind, message, .. }) => End::Failed(kind, message),
+        Err(CellError::Lacks(lack, message)) => End::Lacks(lack, message),
         Err(e) => End::Died(format!("{e:?}")),
     }
 }

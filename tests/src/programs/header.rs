@@ -10,6 +10,8 @@ pub enum Ends {
     Completed,
     /// With a failure of this kind, whose message has this in it.
     Failed(String, String),
+    /// Without an outcome, for want of this, with a reason that has this in it.
+    Lacks(String, String),
     /// Not by itself.
     Killed,
 }
@@ -125,6 +127,10 @@ fn parse_ends(text: &str) -> Result<Ends, String> {
         ("failed", rest) => match rest.split_once(' ') {
             Some((kind, says)) if !says.is_empty() => Ok(Ends::Failed(kind.into(), says.into())),
             _ => Err("ends: failed wants a kind and a part of the message".into()),
+        },
+        ("lacks", rest) => match rest.split_once(' ') {
+            Some((lack, says)) if !says.is_empty() => Ok(Ends::Lacks(lack.into(), says.into())),
+            _ => Err("ends: lacks wants what, and a part of the reason".into()),
         },
         _ => Err(format!("ends: {text:?} is no end")),
     }

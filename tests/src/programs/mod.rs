@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use eider_sandbox::{Cell, CellCommand, Finished, Image, ImageCache, Input, JobSpec, Variant};
+use eider_sandbox::{Cell, CellCommand, CellError, Finished, Image, ImageCache, Input, JobSpec, Variant};
 
 use crate::NoBroker;
 
@@ -65,12 +65,27 @@ pub fn image(dir: &Path, command: &CellCommand, text: &str) -> Image {
     compile(dir, command, &engine, Variant::Plain).unwrap()
 }
 
+/// Runs a job with one input in a cell.
+///
+/// # Errors
+/// [`CellError`].
+pub async fn run(cell: Cell) -> Result<Finished, CellError> {
+    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
+    let job = JobSpec {
+        sql: String::new(),
+        time_us: 0,
+        seed: [0; 32],
+        memory: 64 << 20,
+        result: 1 << 20,
+        fuel: None,
+        inputs: vec![input],
+    };
+    cell.run(job, &mut NoBroker).await
+}
+
 /// Runs the job that the program `good` wants in a cell of it, which must end with a result.
 pub async fn run_good(cell: Cell) {
-    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
-    let job =
-        JobSpec { sql: String::new(), time_us: 0, seed: [0; 32], memory: 64 << 20, fuel: None, inputs: vec![input] };
-    let ran = cell.run(job, &mut NoBroker).await.unwrap();
+    let ran = run(cell).await.unwrap();
     assert!(matches!(ran, Finished::Done { .. }), "{ran:?}");
 }
 

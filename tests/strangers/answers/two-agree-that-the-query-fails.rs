@@ -11,7 +11,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.bid().await?;
     call.task().await?;
     let message = "\x1b]0;owned\x07\u{202e}".repeat(1_000);
-    call.commit(Outcome::Failed { kind: FailureKind::Query, message }).await?;
+    call.commit(Outcome::Failed { kind: FailureKind::Query, message, metering: Metering::default() }).await?;
     call.until_reset().await;
     Ok(())
 }

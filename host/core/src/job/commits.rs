@@ -83,10 +83,10 @@ impl Job {
             }
         }
         match self.votes.outcome(digest).cloned() {
-            Some(Outcome::Failed { kind, message }) => {
+            Some(outcome @ Outcome::Failed { .. }) => {
                 let agreed = self.votes.agreed(digest);
                 self.settle(digest, None);
-                self.end(End::JobFailed { kind, message, agreed }, ResetCode::JobEnded);
+                self.end(End::JobFailed { outcome, agreed }, ResetCode::JobEnded);
             }
             _ => self.phase = Phase::ExpectResult(digest),
         }

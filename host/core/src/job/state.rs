@@ -1,6 +1,6 @@
 //! What goes into a job, what comes out of it, and where each candidate stands.
 
-use eider_protocol::{Accept, Decline, FailureKind, Fault, Hash, NodeId, Outcome, ResetCode, Verdict};
+use eider_protocol::{Accept, Decline, Fault, Hash, NodeId, Outcome, ResetCode, Verdict};
 
 use crate::draw::Network;
 
@@ -104,10 +104,8 @@ pub enum End {
     },
     /// Quorum on a failure of the query.
     JobFailed {
-        /// Whose fault.
-        kind: FailureKind,
-        /// The engine's message.
-        message: String,
+        /// The failure.
+        outcome: Outcome,
         /// Who agreed.
         agreed: Vec<Peer>,
     },

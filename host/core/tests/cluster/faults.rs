@@ -124,7 +124,11 @@ impl Fault {
 
 pub(crate) fn truth(fails: bool) -> Outcome {
     if fails {
-        return Outcome::Failed { kind: FailureKind::Query, message: "Binder Error".into() };
+        return Outcome::Failed {
+            kind: FailureKind::Query,
+            message: "Binder Error".into(),
+            metering: Metering::default(),
+        };
     }
     completed(1)
 }

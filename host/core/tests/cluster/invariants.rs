@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use eider_core::{End, Peer, PeerState};
-use eider_protocol::{Hash, Outcome};
+use eider_protocol::Hash;
 
 use crate::faults::{Fault, GROUPS, RUN_MS};
 use crate::world::Cluster;
@@ -61,9 +61,9 @@ impl Cluster {
                 assert_eq!(self.verified, GROUPS, "{}", self.report("verified without all bytes"));
                 (outcome.digest(), agreed)
             }
-            Some(End::JobFailed { kind, message, agreed }) => {
+            Some(End::JobFailed { outcome, agreed }) => {
                 assert_eq!(self.verified, 0, "{}", self.report("bytes of a result, and then a failure"));
-                (Outcome::Failed { kind: *kind, message: message.clone() }.digest(), agreed)
+                (outcome.digest(), agreed)
             }
             _ => return,
         };

@@ -6,7 +6,10 @@ use crate::*;
 fn split_quorum_is_surfaced_not_resolved() {
     let mut play = Play::dispatched(Plan::new(2, 2, 600_000), 2);
     play.commit(0, 1);
-    play.on(Event::Commit(1, Outcome::Failed { kind: FailureKind::Query, message: "Binder Error".into() }));
+    play.on(Event::Commit(
+        1,
+        Outcome::Failed { kind: FailureKind::Query, message: "Binder Error".into(), metering: Metering::default() },
+    ));
     let Some(End::NoQuorum { split }) = play.end() else { panic!("{:?}", play.end()) };
     assert_eq!(split.len(), 2);
     assert!(play.nobody_is_at_fault());

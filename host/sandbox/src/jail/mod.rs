@@ -18,9 +18,11 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// Private writable memory that a cell may have beside its engine's linear memory, bytes: stacks, wasmtime's structures,
 /// the snapshot's pages, one result batch.
-const HOST_MEMORY: u64 = 256 << 20;
+const HOST_MEMORY: u64 = (240 << 20) + limits::WASM_STACK as u64;
 
 /// A layer of the second wall.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,0 +1,21 @@
+-- Values at the edges of floating point, and functions whose last bit a library or a processor could choose.
+SELECT sum(sin(x)), sum(cos(x)), sum(tan(x)), sum(asin(x / 1e4)), sum(acos(x / 1e4)), sum(atan(x)) FROM (SELECT i * 0.37 AS x FROM range(-10000, 10000) t(i));
+SELECT i, sin(i * 1e15), cos(i * 1e15), tan(i * 1e300) FROM range(1, 400) t(i);
+SELECT i, exp(i / 7.0), exp(-i / 7.0), ln(i), log10(i), log2(i), sqrt(i), cbrt(i) FROM range(1, 700) t(i);
+SELECT i, j, pow(i / 3.0, j / 7.0), pow(i, -j), atan2(i, j), fmod(i * 1.1, j + 0.3) FROM range(1, 40) a(i), range(-20, 20) b(j);
+SELECT i, gamma(i / 5.0), lgamma(i / 5.0), sinh(i / 9.0), cosh(i / 9.0), tanh(i / 9.0), asinh(i / 9.0), acosh(1 + i / 9.0), atanh(i / 200.0) FROM range(1, 150) t(i);
+SELECT avg(v), stddev_samp(v), var_pop(v), skewness(v), kurtosis(v), entropy(v::INT), quantile_cont(v, 0.37), mad(v), fsum(v), sum(v) FROM (SELECT random() * 1e6 - 5e5 AS v FROM range(30000));
+SELECT corr(a, b), covar_pop(a, b), regr_slope(a, b), regr_intercept(a, b), regr_r2(a, b) FROM (SELECT random() AS a, random() AS b FROM range(30000));
+SELECT i % 7, sum(1.0::FLOAT / i), avg(1.0::FLOAT / i), product(1 + 1.0 / i), geomean(i) FROM range(1, 20000) t(i) GROUP BY ALL ORDER BY ALL;
+SELECT 'nan'::DOUBLE + 1, 'inf'::DOUBLE - 'inf'::DOUBLE, -'nan'::FLOAT, 0.0::DOUBLE / 0.0, 'inf'::FLOAT * 0, sqrt('nan'::DOUBLE), least('nan'::DOUBLE, 1), greatest('nan'::FLOAT, -1);
+SELECT -0.0::DOUBLE, 0.0::DOUBLE * -1, 1 / -'inf'::DOUBLE, round(-0.4), trunc(-0.9), ceil(-0.5), floor(0.5), sign(-0.0::DOUBLE), (-0.0::DOUBLE)::VARCHAR;
+SELECT 4.9e-324::DOUBLE / 2, 4.9e-324::DOUBLE * 1.5, 2.2250738585072014e-308::DOUBLE / 3, 1.4e-45::FLOAT / 2, 1e-45::FLOAT * 3::FLOAT, 1.7976931348623157e308::DOUBLE / 1.1;
+SELECT i, round(i / 8.0), round(i / 8.0, 1), round_even(i / 8.0, 1), (i / 8.0)::INT, (i / 8.0)::FLOAT::TINYINT, nextafter(i / 8.0, 0) FROM range(-400, 400) t(i);
+SELECT i, (i / 7.0)::VARCHAR, (i / 7.0)::FLOAT::VARCHAR, ((i / 7.0)::VARCHAR)::DOUBLE = i / 7.0, printf('%.17g %a', i / 7.0, i / 7.0), format('{:.3e}', i / 7.0) FROM range(-500, 500) t(i);
+SELECT i, (i * 1e17)::FLOAT, (i * 1e17)::HUGEINT, (i * 0.1)::DECIMAL(18, 7), (i::DECIMAL(18, 3) / 7), i * 1.0e-5, ('0x1p-' || i)::VARCHAR FROM range(1, 200) t(i);
+SELECT hash(i / 3.0), hash((i / 3.0)::FLOAT), bit_count(i * 7919), i / 3.0 IN (1.0, 2.0) FROM range(300) t(i);
+SELECT list_sum(l), list_avg(l), list_stddev_pop(l), list_cosine_similarity(l, list_reverse(l)), list_distance(l, list_reverse(l)), list_inner_product(l, l) FROM (SELECT list(random() ORDER BY i) AS l FROM range(4096) t(i) GROUP BY i % 16);
+SELECT sum(x) OVER (ORDER BY i ROWS BETWEEN 37 PRECEDING AND 11 FOLLOWING), avg(x) OVER (ORDER BY i ROWS 5 PRECEDING), cume_dist() OVER (ORDER BY x), percent_rank() OVER (ORDER BY x) FROM (SELECT i, random() AS x FROM range(3000) t(i)) ORDER BY i;
+SELECT approx_count_distinct(v), approx_quantile(v, 0.5), approx_quantile(v, 0.99), histogram(floor(v * 10)), reservoir_quantile(v, 0.5) FROM (SELECT random() AS v FROM range(50000));
+SELECT make_timestamp(i * 86400000123), epoch(make_timestamp(i * 86400000123)), julian(make_timestamp(i * 1234567890)), to_seconds(i / 7.0), date_diff('hour', now()::TIMESTAMP, make_timestamp(i * 86400000123)) FROM range(-200, 200) t(i);
+SELECT uuid(), random(), setseed(0.5), random() FROM range(50);

@@ -1,0 +1,50 @@
+//! An outcome is the same on every honest machine: what one of them lacks ends its job without an outcome, and blames nobody.
+#![allow(clippy::unwrap_used)]
+
+use eider_sandbox::{Cell, CellCommand, CellError, Finished, Lack};
+use eider_tests::{eider, process, programs};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+async fn cell(program: &str) -> (Cell, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let command = CellCommand::new(eider());
+    let image = programs::image(dir.path(), &command, &programs::text(program));
+    (Cell::spawn(&command, &image).await.unwrap(), dir)
+}
+
+/// Leaves a waiting cell so many bytes more than it has.
+fn leave_memory(cell: &Cell, bytes: u64) {
+    let outer = cell.pid().unwrap();
+    for pid in process::descendants(outer).into_iter().chain([outer]) {
+        let most = Some(process::memory(pid, "VmData") + bytes);
+        let limit = Rlimit { current: most, maximum: most };
+        prlimit(Some(Pid::from_raw(pid.cast_signed()).unwrap()), Resource::Data, limit).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn memory_that_the_machine_lacks_is_no_outcome() {
+    // The program itself would go on without, and say so in its result.
+    let (scarce, _dir) = cell("memory-within").await;
+    leave_memory(&scarce, 1 << 20);
+    let ran = programs::run(scarce).await;
+    assert!(matches!(ran, Err(CellError::Lacks(Lack::Memory, _))), "{ran:?}");
+    let (enough, _dir) = cell("memory-within").await;
+    leave_memory(&enough, 64 << 20);
+    let ran = programs::run(enough).await;
+    assert!(matches!(ran, Ok(Finished::Done { .. })), "{ran:?}");
+}
+
+#[tokio::test]
+async fn native_stack_that_is_used_up_is_no_outcome() {
+    let (cell, _dir) = cell("stack-recursion").await;
+    let ran = programs::run(cell).await;
+    assert!(matches!(ran, Err(CellError::Lacks(Lack::Stack, _))), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_failure_has_its_metering() {
+    let (cell, _dir) = cell("write-endless").await;
+    let Ok(Finished::Failed { usage, .. }) = programs::run(cell).await else { panic!("it ends by its result") };
+    assert!(usage.memory > 0);
+}
