@@ -7,6 +7,7 @@
 //! The TPM part is tested with a software TPM, over its socket and (`make vm`) behind `/dev/tpmrm0`; one of hardware has not been
 //! at hand. The part for SEV-SNP and TDX, and [`nsm`] for AWS Nitro, have never run on their hardware.
 
+mod certificates;
 pub mod nsm;
 mod probe;
 #[cfg(feature = "swtpm")]
@@ -14,5 +15,6 @@ pub mod swtpm;
 mod tpm;
 pub mod tsm;
 
+pub use certificates::certificates;
 pub use probe::{Source, probe};
 pub use tpm::{AkKind, EVENT_LOG, Produced, TPM_DEVICE, Tpm, TpmError, read_log};

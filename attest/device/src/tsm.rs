@@ -21,7 +21,7 @@ pub struct Report {
     pub kind: EvidenceKind,
     /// The signed report or quote, for [`eider_attest::Envelope::evidence`].
     pub evidence: Vec<u8>,
-    /// For SEV-SNP the host's table of certificates, if it gave one; empty otherwise.
+    /// For SEV-SNP the host's table of certificates ([`crate::certificates`]), if it gave one; empty otherwise.
     pub auxiliary: Vec<u8>,
 }
 
@@ -45,6 +45,9 @@ pub enum TsmError {
     /// Larger than any report.
     #[error("{0} has more than {BLOB_MAX} bytes; a fault of the kernel or of its provider")]
     TooLarge(PathBuf),
+    /// The host's table of certificates is none.
+    #[error("the host's table of certificates is malformed: {0}; a fault of the host, whose operator can set it right")]
+    Certificates(&'static str),
     /// The system has no randomness.
     #[error("no random bytes from the system: {0}")]
     Random(String),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use eider_attest::tpm2::Credential;
 use eider_attest::{Binding, EvidenceKind};
-use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, nsm, read_log, tsm};
+use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, certificates, nsm, read_log, tsm};
 use serde::Deserialize;
 
 use crate::evidence::{Attester, DevelopmentAttester, Evidence};
@@ -31,7 +31,8 @@ pub struct DeviceConfig {
     /// `tpm2`: the endorsement key's certificate, for TPMs that hold none.
     #[serde(default)]
     pub certificate: Option<PathBuf>,
-    /// Further endorsements, DER or PEM: certificates of the vendor, root included, or a TDX collateral file.
+    /// Further endorsements, DER or PEM: certificates of the vendor, root included, or a TDX collateral file. For SEV-SNP those
+    /// that the host hands out stand in their place.
     #[serde(default)]
     pub endorsements: Vec<PathBuf>,
 }
@@ -157,7 +158,15 @@ impl Attester for TsmAttester {
         if report.kind != self.kind {
             return Err(format!("the kernel makes {} evidence, the policy says {}", report.kind, self.kind));
         }
-        Ok(Evidence { evidence: report.evidence, log: None, endorsements: self.endorsements.clone() })
+        // What the host hands out is of today's firmware; what the policy names is for hosts that hand out nothing.
+        let mut endorsements = match report.auxiliary.as_slice() {
+            [] => vec![],
+            table => certificates(table).map_err(|e| e.to_string())?,
+        };
+        if endorsements.is_empty() {
+            endorsements.clone_from(&self.endorsements);
+        }
+        Ok(Evidence { evidence: report.evidence, log: None, endorsements })
     }
 }
 
