@@ -20,7 +20,7 @@ pub use identity::{Identity, PublicKey};
 pub use message::{
     Accept, Bid, Body, Challenge, Commit, DataClass, Decline, DeclineReason, Demand, Dispatch, FailureKind, Fetch,
     Format, InputEntry, InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Response, Settle,
-    Stage, Task, Verdict, Verify, draw_commitment, manifest_check, query_hash,
+    Stage, Task, TaskOutline, Terms, Verdict, Verify, manifest_check, query_hash,
 };
 pub use reset::{Fault, ResetCode};
 pub use seal::{SealError, SealingKey, is_sealing_key};

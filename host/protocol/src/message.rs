@@ -116,7 +116,7 @@ pub struct Offer {
     pub requester: NodeId,
     /// [`Task::hash`] of what Dispatch will carry: it binds query, manifest, time and seed, and tells nothing of them.
     pub task: Hash,
-    /// [`draw_commitment`] of the seed that seats are drawn with once the bids are in.
+    /// [`Terms::commitment`]: fixes the seed that seats are drawn with once the bids are in, and what the requester wants.
     pub draw: Hash,
     /// Class of the data.
     pub class: DataClass,
@@ -158,11 +158,30 @@ impl Offer {
     }
 }
 
-/// What an Offer says of the seed of its draw before anybody may know it: BLAKE3 of a domain string and the seed ([P-OFFER-3]).
-pub fn draw_commitment(seed: &[u8; 32]) -> Hash {
-    let mut h = blake3::Hasher::new();
-    h.update(b"eider/2 draw\0").update(seed);
-    h.finalize().into()
+/// What a requester fixes before there are bids and tells nobody until the job is over: whoever knows that one Commit
+/// suffices, or who gets the next seat, can lie at its ease ([P-OFFER-3]).
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// What seats are drawn with. Random: nobody can try terms against their commitment.
+    #[serde(with = "serde_bytes")]
+    pub seed: [u8; 32],
+    /// Executions at a time.
+    pub k: u64,
+    /// Equal commits that make a result.
+    pub quorum: u64,
+    /// Executions that the job may cause in all.
+    pub executions: u64,
+    /// BLAKE3 of the attestation policy, also of one that asks for no evidence.
+    pub policy: Option<Hash>,
+}
+
+impl Terms {
+    /// What the Offer says of them: BLAKE3 of a versioned domain string and their CBOR.
+    pub fn commitment(&self) -> Hash {
+        let mut h = blake3::Hasher::new();
+        h.update(b"eider/2 terms\0").update(&encode(self));
+        h.finalize().into()
+    }
 }
 
 /// What a worker that takes the job says.
@@ -384,7 +403,32 @@ pub struct Task {
 }
 
 impl Task {
-    /// BLAKE3 of a versioned domain string and the task's CBOR, its salt included ([P-TASK-1]).
+    /// [`TaskOutline::hash`].
+    pub fn hash(&self) -> Hash {
+        let Self { sql, inputs, time_us, seed, salt } = self;
+        TaskOutline { query: query_hash(sql), inputs, time_us: *time_us, seed: *seed, salt: *salt }.hash()
+    }
+}
+
+/// What a task's hash is made of: whoever keeps no query, but its hash, can still show which task it was.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct TaskOutline<'a> {
+    /// [`query_hash`] of the query.
+    pub query: Hash,
+    /// As in the [`Task`].
+    pub inputs: &'a [InputEntry],
+    /// As in the [`Task`].
+    pub time_us: i64,
+    /// As in the [`Task`].
+    #[serde(with = "serde_bytes")]
+    pub seed: [u8; 32],
+    /// As in the [`Task`].
+    #[serde(with = "serde_bytes")]
+    pub salt: [u8; 32],
+}
+
+impl TaskOutline<'_> {
+    /// BLAKE3 of a versioned domain string and the outline's CBOR, its salt included ([P-TASK-1]).
     pub fn hash(&self) -> Hash {
         let mut h = blake3::Hasher::new();
         h.update(b"eider/2 task\0").update(&encode(self));

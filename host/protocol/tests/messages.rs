@@ -20,7 +20,7 @@ fn offer() -> Offer {
     Offer {
         requester: identity().node_id(),
         task: task().hash(),
-        draw: draw_commitment(&[4; 32]),
+        draw: Terms { seed: [4; 32], k: 3, quorum: 2, executions: 5, policy: Some(hash(8)) }.commitment(),
         class: DataClass::Internal,
         engine: hash(1),
         profile: "p1-plain".into(),

@@ -163,15 +163,18 @@ fn a_tasks_hash_names_all_of_it_and_tells_nothing() {
         },
     ];
     assert!(others.iter().all(|t| t.hash() != hash));
+    // Who has the query's hash alone comes to the same.
+    let Task { sql, inputs, time_us, seed, salt } = task();
+    assert_eq!(TaskOutline { query: query_hash(&sql), inputs: &inputs, time_us, seed, salt }.hash(), hash);
 }
 
-/// [P-OFFER-2], [P-OFFER-3]
+/// [P-OFFER-2]
 #[test]
 fn an_offer_is_good_for_a_time_by_clocks_that_differ_a_little() {
     let offer = |issued_at, valid_s| Offer {
         requester: Identity::from_seed([1; 32]).node_id(),
         task: task().hash(),
-        draw: draw_commitment(&[3; 32]),
+        draw: terms().commitment(),
         class: DataClass::Public,
         engine: Hash::from_bytes([1; 32]),
         profile: "p1-plain".into(),
@@ -196,5 +199,21 @@ fn an_offer_is_good_for_a_time_by_clocks_that_differ_a_little() {
     ] {
         assert_eq!(offer(issued_at, valid_s).is_current(now), good, "{issued_at} {valid_s}");
     }
-    assert_ne!(draw_commitment(&[3; 32]), draw_commitment(&[4; 32]));
+}
+
+fn terms() -> Terms {
+    Terms { seed: [3; 32], k: 3, quorum: 2, executions: 5, policy: None }
+}
+
+/// [P-OFFER-3]
+#[test]
+fn an_offer_commits_to_each_of_its_terms() {
+    let changed = [
+        Terms { seed: [4; 32], ..terms() },
+        Terms { k: 4, ..terms() },
+        Terms { quorum: 3, ..terms() },
+        Terms { executions: 6, ..terms() },
+        Terms { policy: Some(Hash::from_bytes([1; 32])), ..terms() },
+    ];
+    assert!(changed.iter().all(|t| t.commitment() != terms().commitment()));
 }

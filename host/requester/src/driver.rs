@@ -13,7 +13,7 @@ use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Netw
 use eider_net::{ConnectError, Prefix, prefix};
 use eider_protocol::{Bid, Body, Commit, Kind, NodeId, Outcome, ResetCode, Settle, Signed, Verify, Version};
 use eider_runner::{Sink, Spool, SpoolWriter};
-use eider_store::JobRecord;
+use eider_store::{JobEnd, JobRecord};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,7 +26,7 @@ use crate::log::{JobEvent, JobLog, Notice};
 use crate::offer::Offered;
 use crate::output::Output;
 use crate::peer::{Command, PeerTask, Said};
-use crate::record::{Ended, word};
+use crate::record::Ended;
 use crate::requester::{JobRequest, RequestError, Shared};
 
 /// How long a finished job waits for the receipts of its Settles.
@@ -362,7 +362,7 @@ impl Driver {
         cancel: CancellationToken,
     ) -> Result<JobRecord, RequestError> {
         let end = self.end.take().unwrap_or(End::Cancelled);
-        self.log.append(JobEvent::Done(word(&end)));
+        self.log.append(JobEvent::Done(JobEnd::from(&end)));
         self.collect_receipts().await;
         if output_error.is_some() || !matches!(end, End::Verified { .. }) {
             // Nobody takes what is left: who waits for room in the spool waits for nothing.

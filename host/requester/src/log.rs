@@ -4,11 +4,8 @@ use std::time::Instant;
 
 use eider_core::Peer;
 use eider_protocol::ResetCode;
-use eider_store::{JobEnd, Moment, ResetCodeWord, What};
+use eider_store::{JobEnd, JobRecord, Moment, ResetCodeWord, What};
 use tokio::sync::watch;
-
-/// Entries of one job: several for each of a thousand candidates. A job that has more keeps the first ones and its end.
-const ENTRIES_MAX: usize = 50_000;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +100,8 @@ impl JobLog {
 
     pub(crate) fn append(&mut self, event: JobEvent) {
         self.notices.send_modify(|notice| notice.apply(&event));
-        let kept = self.entries.len() < ENTRIES_MAX && !matches!(event, JobEvent::Verified(_));
+        // A job that has more keeps the first ones and its end.
+        let kept = self.entries.len() < JobRecord::MOMENTS_MAX && !matches!(event, JobEvent::Verified(_));
         if kept || matches!(event, JobEvent::Done(_)) {
             self.entries.push((self.started.elapsed().as_secs_f64() * 1e3, event));
         }

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use eider_attest::Issued;
-use eider_protocol::{Hash, Identity, Kind, Offer, OfferId, Signed, Task, Version, draw_commitment};
+use eider_protocol::{Hash, Identity, Kind, Offer, OfferId, Signed, Task, Terms, Version};
 use eider_store::Requirement;
 
 use crate::requester::{CANDIDATES_MAX, JobRequest, RequestError};
@@ -45,11 +45,19 @@ impl Offered {
             return Err(RequestError::TooLarge(size, max));
         }
         let (draw, task_hash) = (random()?, task.hash());
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let terms = Terms {
+            seed: draw,
+            k: count(request.plan.k),
+            quorum: count(request.plan.quorum),
+            executions: count(request.plan.executions),
+            policy: request.attest.as_ref().map(|a| a.policy.hash()),
+        };
         let valid_s = u32::try_from(request.plan.deadline_ms.div_ceil(1000)).unwrap_or(u32::MAX);
         let offer = Offer {
             requester: identity.node_id(),
             task: task_hash,
-            draw: draw_commitment(&draw),
+            draw: terms.commitment(),
             class: request.class,
             engine: request.engine,
             profile: request.variant.profile().into(),

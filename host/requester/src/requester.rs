@@ -22,7 +22,7 @@ use crate::links::Links;
 use crate::log::Notice;
 
 /// Candidates of one job: each is dialled, and may send a Bid with evidence.
-pub const CANDIDATES_MAX: usize = 4096;
+pub const CANDIDATES_MAX: usize = JobRecord::PEERS_MAX;
 
 /// A job to be run on a grid.
 #[derive(Clone, Debug)]

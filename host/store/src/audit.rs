@@ -5,16 +5,18 @@
 //! requester's key and signature of the manifest), `record.json` (the job's record with all that was signed in it),
 //! `policy.toml` if there was one, and each envelope of evidence as `evidence/<BLAKE3>.cbor`.
 
+mod check;
+
+pub use check::Alone;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use eider_attest::{Appraisal, AttestPolicy, Envelope, Expected, Tier, appraise};
-use eider_protocol::{
-    Bid, Commit, Hash, Identity, NodeId, Offer, Outcome, PublicKey, Settle, Signed, Version, draw_commitment,
-};
+use eider_protocol::{Bid, Hash, Identity, NodeId, Offer, PublicKey, Signed, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Fate, JobRecord, PeerRecord, What};
+use crate::record::{Fate, JobRecord, PeerRecord};
 
 /// Bytes of the largest archive that is read.
 pub const ARCHIVE_MAX: u64 = 256 << 20;
@@ -34,6 +36,14 @@ pub enum AuditError {
     /// What is signed by others.
     #[error("the record holds what was not signed so: {0}")]
     Record(String),
+    /// It is another's.
+    #[error("the archive is by {actual}, not by {expected}: anybody can make one of jobs that never were")]
+    Requester {
+        /// Whose it must be.
+        expected: NodeId,
+        /// Whose it is.
+        actual: NodeId,
+    },
     /// The policy.
     #[error("the policy of the job: {0}")]
     Policy(#[from] eider_attest::AttestPolicyError),
@@ -139,8 +149,8 @@ pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result
     tar_of(&files)
 }
 
-/// Reads an archive, and checks everything in it that does not depend on a policy: its form to the last byte, hashes,
-/// and signatures of the requester and of each worker.
+/// Reads an archive, and checks everything in it but verdicts on evidence: its form to the last byte, hashes, signatures of the
+/// requester and of each worker, and each field of the record against what they signed.
 ///
 /// # Errors
 /// [`AuditError`], which names what is wrong.
@@ -179,11 +189,18 @@ pub fn open(bytes: &[u8]) -> Result<Archive, AuditError> {
     Ok(archive)
 }
 
+fn unhex(text: &str) -> Result<Vec<u8>, AuditError> {
+    hex::decode(text).map_err(|e| AuditError::Record(e.to_string()))
+}
+
+fn bytes32(text: &str) -> Result<[u8; 32], AuditError> {
+    unhex(text)?.try_into().map_err(|_| AuditError::Record("a seed or salt has another length than 32 bytes".into()))
+}
+
 fn bid_of(version: Version, peer: &PeerRecord) -> Result<Option<(NodeId, Bid)>, AuditError> {
     let (Some(node), Some(bid)) = (peer.node, &peer.signed_bid) else { return Ok(None) };
-    let bid = hex::decode(bid).map_err(|e| AuditError::Record(e.to_string()))?;
-    let bid =
-        Signed::<Bid>::open(&bid, version, node).map_err(|e| AuditError::Record(format!("the bid of {node}: {e}")))?;
+    let bid = Signed::<Bid>::open(&unhex(bid)?, version, node)
+        .map_err(|e| AuditError::Record(format!("the bid of {node}: {e}")))?;
     Ok(Some((node, bid.message().clone())))
 }
 
@@ -205,91 +222,18 @@ pub struct Stand {
 }
 
 impl Archive {
-    fn check(&self, requester: NodeId) -> Result<(), AuditError> {
-        let bad = |why: String| AuditError::Record(why);
-        let record = &self.record;
-        let offer = self.offer()?;
-        if record.requester != requester || offer.requester != requester {
-            return Err(bad("the job is of another requester than the archive".into()));
-        }
-        if self.policy.as_ref().map(AttestPolicy::hash) != record.policy {
-            return Err(bad("the policy is not the one that the record names".into()));
-        }
-        if offer.attest.is_some_and(|d| Some(d.policy) != record.policy) {
-            return Err(bad("the Offer names another policy".into()));
-        }
-        for peer in &record.peers {
-            bid_of(record.version, peer)?.map_or(Ok(()), |(node, bid)| {
-                if bid.offer == record.job { Ok(()) } else { Err(bad(format!("the bid of {node} is for another job"))) }
-            })?;
-            let Some(node) = peer.node else { continue };
-            let open = |text: &str| hex::decode(text).map_err(|e| bad(e.to_string()));
-            let committed = |text: &str| -> Result<Commit, AuditError> {
-                let commit = Signed::<Commit>::open(&open(text)?, record.version, node)
-                    .map_err(|e| bad(format!("the commit of {node}: {e}")))?;
-                let commit = commit.message().clone();
-                if commit.offer == record.job && commit.task == offer.task {
-                    Ok(commit)
-                } else {
-                    Err(bad(format!("the commit of {node} is to something else")))
-                }
-            };
-            let first = peer.signed_commit.as_deref().map(&committed).transpose()?;
-            if first.as_ref().map(|c| &c.outcome) != peer.commit.as_ref() {
-                return Err(bad(format!("the commit of {node} is to something else")));
-            }
-            if let Some(second) = peer.second_commit.as_deref().map(&committed).transpose()?
-                && first.is_none_or(|f| f.outcome == second.outcome)
-            {
-                return Err(bad(format!("{node} is said to have equivocated, and has not")));
-            }
-            if let Some(receipt) = &peer.signed_receipt {
-                let receipt = Signed::<Settle>::open(&open(receipt)?, record.version, node)
-                    .map_err(|e| bad(format!("the receipt of {node}: {e}")))?;
-                let m = receipt.message();
-                if m.offer != record.job || m.task != offer.task || m.worker != node || Some(m.digest) != record.digest
-                {
-                    return Err(bad(format!("the receipt of {node} is for another job or outcome")));
-                }
-            }
-        }
-        self.check_draw(&offer)?;
-        let committed = |node: &NodeId| {
-            let peer = record.peers.iter().find(|p| p.node == Some(*node));
-            peer.and_then(|p| p.commit.as_ref()).map(Outcome::digest) == record.digest
-        };
-        match record.agreed.iter().find(|node| record.digest.is_some() && !committed(node)) {
-            Some(node) => Err(bad(format!("{node} is said to have agreed, and has not"))),
-            None => Ok(()),
-        }
-    }
-
-    /// Draws each seat again: from a seed that the Offer committed to before there were bids ([P-OFFER-3]).
-    fn check_draw(&self, offer: &Offer) -> Result<(), AuditError> {
-        let bad = |why: &str| AuditError::Record(why.into());
-        let record = &self.record;
-        let mut seed = [0; 32];
-        hex::decode_to_slice(&record.draw, &mut seed).map_err(|e| AuditError::Record(e.to_string()))?;
-        if draw_commitment(&seed) != offer.draw {
-            return Err(bad("seats were not drawn with the seed that the Offer commits to"));
-        }
-        for moment in &record.timeline {
-            let What::Dispatch { seat, among } = &moment.what else { continue };
-            let held = |(p, weight): &(usize, u64)| record.peers.get(*p).and_then(|peer| Some((peer.node?, *weight)));
-            let held: Option<Vec<_>> = among.iter().map(held).collect();
-            let held = held.ok_or_else(|| bad("a seat was drawn among candidates that there were not"))?;
-            let drawn = eider_core::seat(&seed, *seat, &held).and_then(|i| Some(among.get(i)?.0));
-            if drawn.is_none() || drawn != moment.peer {
-                return Err(bad("a seat was given to another candidate than the draw gives it to"));
-            }
-        }
-        Ok(())
+    /// Whether it is this node's. Anybody can make an archive of jobs that never were, under a key of its own.
+    ///
+    /// # Errors
+    /// [`AuditError::Requester`].
+    pub fn by(&self, node: NodeId) -> Result<(), AuditError> {
+        let actual = self.record.requester;
+        if actual == node { Ok(()) } else { Err(AuditError::Requester { expected: node, actual }) }
     }
 
     fn offer(&self) -> Result<Offer, AuditError> {
         let bad = |why: String| AuditError::Record(why);
-        let bytes = hex::decode(&self.record.offer).map_err(|e| bad(e.to_string()))?;
-        let offer = Signed::<Offer>::open(&bytes, self.record.version, self.record.requester)
+        let offer = Signed::<Offer>::open(&unhex(&self.record.offer)?, self.record.version, self.record.requester)
             .map_err(|e| bad(format!("the Offer: {e}")))?;
         if offer.content_hash().as_bytes() != self.record.job.as_bytes() {
             return Err(bad("the Offer is of another job".into()));

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use eider_attest::Appraisal;
+use eider_attest::{Appraisal, AttestPolicy};
+use eider_core::{Closed, End, LostWhy, PeerState};
 use eider_protocol::{
-    DataClass, DeclineReason, Hash, InputEntry, NodeId, OfferId, Outcome, ResetCode, Verdict, Version,
+    DataClass, DeclineReason, Hash, InputEntry, NodeId, OfferId, Outcome, ResetCode, Verdict, Version, printable,
+    printable_lines,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use crate::memory::Memory;
 
 /// Everything that shows how a job's end came about; `eider query --explain` prints it.
 #[derive(Serialize, Deserialize, Clone, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct JobRecord {
     /// The job.
     pub job: OfferId,
@@ -71,6 +74,7 @@ pub struct JobRecord {
 
 /// One candidate's part.
 #[derive(Serialize, Deserialize, Clone, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct PeerRecord {
     /// As it was given.
     pub address: String,
@@ -104,6 +108,7 @@ pub struct PeerRecord {
 
 /// Something that happened.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct Moment {
     /// Milliseconds since the job's start.
     pub ms: f64,
@@ -192,6 +197,23 @@ impl JobEnd {
     }
 }
 
+impl From<&End> for JobEnd {
+    fn from(end: &End) -> Self {
+        match end {
+            End::Verified { .. } => Self::Verified,
+            End::JobFailed { .. } => Self::JobFailed,
+            End::NoQuorum { .. } => Self::NoQuorum,
+            End::ExecutionsSpent { .. } => Self::ExecutionsSpent,
+            End::NoCandidates => Self::NoCandidates,
+            End::ExceedsCapacity => Self::ExceedsCapacity,
+            End::NoDelivery { .. } => Self::NoDelivery,
+            End::InputFailed(_) => Self::InputFailed,
+            End::DeadlinePassed { .. } => Self::DeadlinePassed,
+            End::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 impl fmt::Display for JobEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
@@ -267,7 +289,44 @@ pub enum Fate {
     Open,
 }
 
+impl From<&PeerState> for Fate {
+    fn from(state: &PeerState) -> Self {
+        let short = |words: &str| printable(words, Self::WORDS_MAX);
+        let PeerState::Closed(closed) = state else { return Self::Open };
+        match closed {
+            Closed::Unreachable(why) => Self::Unreachable { why: short(why) },
+            Closed::Duplicate(_) => Self::Duplicate,
+            Closed::Declined(d) => Self::Declined { reason: d.reason, detail: short(&d.detail) },
+            Closed::TooExpensive(price) => Self::TooExpensive { price: *price },
+            Closed::TooLate(eta_ms) => Self::TooLate { eta_ms: *eta_ms },
+            Closed::Unfit(why) => Self::Unfit { why: printable(why, Self::REASONS_MAX) },
+            Closed::Lost(LostWhy::ResetByWorker(code)) => Self::GaveUp { code: ResetCodeWord(*code) },
+            Closed::Lost(LostWhy::Disconnected(why)) => Self::Lost { why: short(why) },
+            Closed::Lost(LostWhy::Misbehaved(code, why)) if state.fault().is_some() => {
+                Self::Caught { code: ResetCodeWord(*code), why: Some(short(why)) }
+            }
+            Closed::Lost(LostWhy::Misbehaved(_, why)) => Self::Incompatible { why: short(why) },
+            Closed::Reset(code) if state.fault().is_some() => Self::Caught { code: ResetCodeWord(*code), why: None },
+            Closed::Reset(code) => Self::Reset { code: ResetCodeWord(*code) },
+            Closed::Settled(verdict) => Self::Settled { verdict: *verdict },
+        }
+    }
+}
+
 impl Fate {
+    /// Characters of a stranger's words that are kept.
+    pub const WORDS_MAX: usize = 200;
+    /// Characters of the reasons why a worker is unfit.
+    pub const REASONS_MAX: usize = 8 * Self::WORDS_MAX;
+
+    /// Why a worker is unfit whose evidence proves less than the policy wants; none if it proves enough.
+    pub fn lacking(appraisal: &Appraisal, policy: &AttestPolicy) -> Option<String> {
+        let reasons: Vec<_> = appraisal.reasons.iter().map(ToString::to_string).collect();
+        let (tier, minimum) = (appraisal.tier, policy.minimum);
+        let why = || format!("{tier}, policy {} wants {minimum}; {}", policy.name, reasons.join("; "));
+        (tier < minimum).then(why)
+    }
+
     /// Whether it is to blame: it lied or broke the protocol.
     pub const fn is_fault(&self) -> bool {
         matches!(self, Self::Caught { .. })
@@ -350,6 +409,47 @@ const SENTENCES: &[(ResetCode, &str)] = &[
 ];
 
 impl JobRecord {
+    /// Candidates of one job: each is dialled, and may send a Bid with evidence.
+    pub const PEERS_MAX: usize = 4096;
+    /// Moments that one job's log has at most, beside its end: several for each of a thousand candidates.
+    pub const MOMENTS_MAX: usize = 50_000;
+    /// Bytes of signed Bids that one record keeps. Of the rest it has the hash.
+    pub const BIDS_MAX: usize = 16 << 20;
+
+    /// How the job ended, in words that follow from the rest of the record; none if only its requester can say it. The words are
+    /// fixed: audits of earlier records compare with them.
+    pub fn told(&self) -> Option<String> {
+        let (k, q, agreed) = (self.k, self.quorum, self.agreed.len());
+        let groups: Vec<_> = self.split.iter().map(|(d, nodes)| format!("{} for {}", nodes.len(), d.short())).collect();
+        let groups = if groups.is_empty() { "nobody committed".into() } else { groups.join(", ") };
+        Some(match self.end {
+            JobEnd::Verified => {
+                format!("{agreed} workers agreed, {q} of {k} were asked for; every byte checked")
+            }
+            JobEnd::JobFailed => {
+                let Some(Outcome::Failed { kind, message, .. }) = &self.outcome else { return None };
+                let message = printable_lines(message, Outcome::MESSAGE_MAX);
+                format!("{agreed} workers agree that the query fails; {kind}.\n{message}")
+            }
+            JobEnd::NoQuorum => {
+                format!("{q} equal commits were needed and cannot come any more: {groups}")
+            }
+            JobEnd::ExecutionsSpent => format!(
+                "{q} equal commits were needed, and all {} executions that the job may cause were used: {groups}; more are allowed with --executions",
+                self.executions
+            ),
+            JobEnd::NoCandidates => format!("fewer than {q} candidates took the job"),
+            JobEnd::ExceedsCapacity => format!("no {q} candidates are large enough for the job"),
+            JobEnd::NoDelivery => "there was a quorum, but nobody of it delivered the bytes".into(),
+            JobEnd::InputFailed => return None,
+            JobEnd::DeadlinePassed => {
+                let commits: usize = self.split.iter().map(|(_, nodes)| nodes.len()).sum();
+                format!("the deadline passed with {commits} commits and no quorum of {q}")
+            }
+            JobEnd::Cancelled => "the job was cancelled".into(),
+        })
+    }
+
     /// When something first happened, ms since the start.
     pub fn first(&self, what: impl Fn(&What) -> bool) -> Option<f64> {
         self.timeline.iter().find(|m| what(&m.what)).map(|m| m.ms)

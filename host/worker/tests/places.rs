@@ -10,7 +10,7 @@ use eider_core::{Admission, Donation};
 use eider_net::{Connection, Endpoint, JobStream, StreamError};
 use eider_protocol::{
     Bid, Commit, DataClass, Decline, DeclineReason, FailureKind, Hash, Identity, InputsSummary, Kind, Limits, Metering,
-    Offer, OfferId, Outcome, Progress, ResetCode, Settle, Signed, Task, Verdict, draw_commitment,
+    Offer, OfferId, Outcome, Progress, ResetCode, Settle, Signed, Task, Verdict,
 };
 use eider_runner::{InputReader, Product, Runner, Running, Work};
 use eider_sandbox::Variant;
@@ -80,7 +80,7 @@ impl Stranger {
         let offer = Offer {
             requester: self.identity.node_id(),
             task: Self::task(n).hash(),
-            draw: draw_commitment(&[0; 32]),
+            draw: Hash::from_bytes([0; 32]),
             issued_at: i64::try_from(now).unwrap() - age_s,
             valid_s: 60,
             class: DataClass::Public,

@@ -130,7 +130,7 @@ impl Stranger {
         Ok(Offer {
             requester: self.identity.node_id(),
             task: task.hash(),
-            draw: draw_commitment(&[0; 32]),
+            draw: Hash::from_bytes([0; 32]),
             class: DataClass::Public,
             engine: EngineBinary::built_in()?.hash,
             profile: Variant::Plain.profile().into(),

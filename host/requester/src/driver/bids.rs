@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use eider_core::{Event, Peer, PeerState};
 use eider_protocol::{Bid, Challenge, Decline, ResetCode, Response, Signed, is_sealing_key, printable};
+use eider_store::Fate;
 
 use super::{Driver, Heard, misbehaved};
 use crate::candidature::{Challenged, HeldBid};
@@ -11,12 +12,19 @@ use crate::evidence::{BidEvidence, Judged};
 use crate::log::JobEvent;
 use crate::offer::unix_now;
 use crate::peer::Command;
-use crate::record::WORDS;
 
 /// Bytes of signed Bids that one job holds.
 const BIDS_MAX: usize = 64 << 20;
 /// Those of one network: no four of them keep others out.
 const BIDS_OF_ONE_NETWORK: usize = BIDS_MAX / 4;
+
+/// Whose Bids make room for another one.
+#[derive(PartialEq)]
+enum Dropped {
+    Nothing,
+    Unappraised,
+    AllOut,
+}
 
 impl Driver {
     /// A Bid: what it shows of its worker's hardware is appraised first, elsewhere, if the job wants to know.
@@ -31,7 +39,10 @@ impl Driver {
         let accept = match &m.answer {
             Ok(accept) => *accept,
             Err(decline) => {
-                let detail = printable(&decline.detail, WORDS);
+                if self.has_room_for(p, payload.len()) {
+                    self.peers[p].signed_bid = Some(payload);
+                }
+                let detail = printable(&decline.detail, Fate::WORDS_MAX);
                 return Some(Event::Bid(p, Err(Decline { reason: decline.reason, detail })));
             }
         };
@@ -56,15 +67,16 @@ impl Driver {
         self.request.attest.as_ref().is_some_and(|r| r.wants_evidence())
     }
 
-    /// Whether a Bid of so many bytes can be held beside the others. Those of candidates that are out of the job make room; of
-    /// these the hash stays.
+    /// Whether a Bid of so many bytes can be held beside the others. Where it could not, those of candidates that are out of the
+    /// job or declined it make room; of these the hash stays.
     fn has_room_for(&mut self, p: Peer, bytes: usize) -> bool {
         let network = self.peers[p].network;
-        for appraised_too in [false, true] {
+        for dropped in [Dropped::Nothing, Dropped::Unappraised, Dropped::AllOut] {
             let (mut all, mut of_network) = (bytes, bytes);
             for (peer, state) in self.peers.iter_mut().zip(self.job.peers()) {
-                let out = matches!(state, PeerState::Closed(_)) && peer.granted.is_none();
-                if out && (appraised_too || peer.appraisal.is_none()) {
+                // Out of the job, or not in favour of it.
+                let out = (matches!(state, PeerState::Closed(_)) || peer.held.is_none()) && peer.granted.is_none();
+                if out && (dropped == Dropped::AllOut || dropped == Dropped::Unappraised && peer.appraisal.is_none()) {
                     peer.signed_bid = None;
                 }
                 let held = peer.signed_bid.as_ref().map_or(0, Vec::len);
@@ -112,16 +124,13 @@ impl Driver {
             }
             Ok(Judged::Done { appraisal, known }) => {
                 let requirement = self.request.attest.as_ref()?;
-                let (tier, minimum) = (appraisal.tier, requirement.policy.minimum);
-                let reasons: Vec<_> = appraisal.reasons.iter().map(ToString::to_string).collect();
+                let lacking = Fate::lacking(&appraisal, &requirement.policy);
                 self.peers[p].known = Some(known);
                 self.peers[p].appraisal = Some(*appraisal);
-                if tier < minimum {
-                    let policy = &requirement.policy.name;
-                    let why = format!("{tier}, policy {policy} wants {minimum}; {}", reasons.join("; "));
-                    return Some(Event::Unfit(p, why));
-                }
-                Some(Event::Bid(p, bid.message().answer.clone()))
+                Some(match lacking {
+                    Some(why) => Event::Unfit(p, why),
+                    None => Event::Bid(p, bid.message().answer.clone()),
+                })
             }
         }
     }
