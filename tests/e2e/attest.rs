@@ -289,6 +289,14 @@ async fn an_auditor_repeats_every_verdict_from_the_archive_alone() {
     let verified = command.args(["audit", "verify", path]).env("EIDER_HOME", elsewhere.path()).output().unwrap();
     assert!(verified.status.success() && text(&verified).contains("then:  L1 proven"), "{}", text(&verified));
     assert!(text(&verified).contains("today: L1 proven"), "{}", text(&verified));
+    // What it is not, an audit says too; and whose it must be can be said.
+    assert!(text(&verified).contains("the requester's word alone:"), "{}", text(&verified));
+    let requester = audit::open(&std::fs::read(&archive).unwrap()).unwrap().record.requester.to_string();
+    let by = |node: &str| run(elsewhere.path(), &["audit", "verify", path, "--by", node]);
+    assert!(by(&requester).status.success(), "{}", text(&by(&requester)));
+    let other = by(&Identity::generate().unwrap().node_id().to_string());
+    assert_eq!(other.status.code(), Some(1), "{}", text(&other));
+    assert!(text(&other).contains("anybody can make one"), "{}", text(&other));
     // Out of its certificates' time: then as it was, today not.
     let late = run(elsewhere.path(), &["audit", "verify", path, "--at", "2000-01-01T00:00:00Z"]);
     assert_eq!(late.status.code(), Some(4), "{}", text(&late));

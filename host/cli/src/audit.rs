@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use eider_attest::{Appraisal, Class, EvidenceKind};
-use eider_node::audit::{self, ARCHIVE_MAX, Archive, Stand};
+use eider_node::audit::{self, ARCHIVE_MAX, Alone, Archive, Stand};
 use eider_node::{JobRecord, Paths, PeerRecord, Requirement, Store};
+use eider_protocol::NodeId;
 use serde_json::{Value, json};
 
 use crate::words::{self, message, word};
@@ -37,14 +38,18 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Judge an archive's evidence again, without network or store: as of then, and as of today.
+    /// Compare all of an archive with what was signed, and judge its evidence again, as of then and as of today. Without network
+    /// or store.
     Verify {
         /// An archive.
         archive: PathBuf,
+        /// Whose it must be: anybody can make an archive of jobs that never were, under a key of its own.
+        #[arg(long, value_name = "NODE")]
+        by: Option<NodeId>,
         /// Judge as of this time instead of today, as 2026-01-31T12:00:00Z.
         #[arg(long, value_parser = humantime::parse_rfc3339)]
         at: Option<SystemTime>,
-        /// Both verdicts of each worker as JSON.
+        /// Both verdicts of each worker, and what is the requester's word alone, as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -79,7 +84,9 @@ pub(crate) async fn audit(command: AuditCommand) -> Result<ExitCode> {
     match command {
         AuditCommand::List { filter, json } => list(filter.as_deref(), json).await,
         AuditCommand::Show { job, json } => show(&job, json),
-        AuditCommand::Verify { archive, at, json } => verify(&archive, at.unwrap_or_else(SystemTime::now), json),
+        AuditCommand::Verify { archive, by, at, json } => {
+            verify(&archive, by, at.unwrap_or_else(SystemTime::now), json)
+        }
         AuditCommand::Export { job, output } => export(&job, &output),
         AuditCommand::Diff { policy, archives, json } => diff(&policy, &archives, json),
     }
@@ -206,21 +213,46 @@ fn same(a: &Appraisal, b: &Appraisal) -> bool {
     a.tier == b.tier && a.reasons == b.reasons
 }
 
-fn verify(path: &Path, at: SystemTime, json: bool) -> Result<ExitCode> {
-    let archive = match read(path) {
+/// What no signature shows, one line a field.
+fn print_alone(alone: &[Alone]) {
+    println!("the requester's word alone:");
+    for Alone { field, of, why } in alone {
+        match (of.is_empty(), field.starts_with("timeline")) {
+            (true, _) => println!("  {field}: {why}"),
+            (false, true) => println!("  {field} ({} moments): {why}", of.len()),
+            (false, false) => println!("  {field} ({} candidates): {why}", of.len()),
+        }
+    }
+}
+
+fn verify(path: &Path, by: Option<NodeId>, at: SystemTime, json: bool) -> Result<ExitCode> {
+    let wanted = |archive: Archive| -> Result<Archive> {
+        by.map_or(Ok(()), |node| archive.by(node)).with_context(|| format!("archive {}", path.display()))?;
+        Ok(archive)
+    };
+    let archive = match read(path).and_then(wanted) {
         Ok(archive) => archive,
         Err(e) => {
             eprintln!("eider: {}", message(format_args!("{e:#}")));
             return Ok(ExitCode::FAILURE);
         }
     };
-    let stands = archive.stands(seconds(at)?)?;
+    let (stands, alone) = (archive.stands(seconds(at)?)?, archive.alone()?);
     let repeats = |s: &Stand| s.then == s.recorded;
     if json {
-        println!("{}", words::json(&serde_json::to_string_pretty(&stands)?));
+        let found = json!({
+            "job": archive.record.job, "requester": archive.record.requester, "workers": stands, "alone": alone,
+        });
+        println!("{}", words::json(&serde_json::to_string_pretty(&found)?));
     } else {
         let record = &archive.record;
-        println!("{}, archived by {}: whole, and signed by all whose words are in it", record.job, record.requester);
+        println!(
+            "{}, archived by {}: whole, and as all have signed whose words are in it",
+            record.job, record.requester
+        );
+        if by.is_none() {
+            println!("that it is by whom you think, --by NODE says");
+        }
         if archive.policy.as_ref().is_some_and(|p| p.development) {
             println!("DEVELOPMENT POLICY: nothing here is proof of hardware");
         }
@@ -238,6 +270,7 @@ fn verify(path: &Path, at: SystemTime, json: bool) -> Result<ExitCode> {
         if stands.is_empty() {
             println!("no worker was asked to prove anything");
         }
+        print_alone(&alone);
     }
     Ok(if !stands.iter().all(repeats) {
         ExitCode::FAILURE

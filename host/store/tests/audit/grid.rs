@@ -429,7 +429,11 @@ impl<'a> Grid<'a> {
                 self.granted[p] = true;
                 self.peers[p].input_bytes = 3_000;
                 let ours = if self.scenario.fails {
-                    Outcome::Failed { kind: FailureKind::Query, message: "no such column".into() }
+                    Outcome::Failed {
+                        kind: FailureKind::Query,
+                        message: "no such column".into(),
+                        metering: Metering::default(),
+                    }
                 } else {
                     result()
                 };
