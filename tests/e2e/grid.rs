@@ -254,12 +254,13 @@ async fn broken_frames_reset_their_stream_and_nothing_else() {
         ("out of order", frame(Kind::Commit, b"\xa0"), ResetCode::Unexpected),
         ("another's key", frame(Kind::Offer, &offer(&other, &other).to_payload()), ResetCode::WrongPeer),
         ("for another requester", frame(Kind::Offer, &offer(&me, &other).to_payload()), ResetCode::WrongPeer),
-        ("a verify of nothing", frame(Kind::Verify, b"\xa0"), ResetCode::Malformed),
+        ("a verify in clear", frame(Kind::Verify, b"\xa0"), ResetCode::Unexpected),
+        ("sealed for nothing", frame(Kind::Sealed, b"\xa0"), ResetCode::Malformed),
     ];
     for (what, bytes, code) in cases {
         let mut stream = connection.open().await.unwrap();
         stream.sender.bytes(bytes.into()).await.unwrap();
-        stream.sender.finish();
+        stream.sender.finish().await;
         let answer = tokio::time::timeout(Duration::from_secs(10), stream.receiver.frame_of(Kind::ALL)).await.unwrap();
         match answer {
             Err(eider_net::StreamError::Reset(got)) => assert_eq!(got, code, "{what}"),

@@ -78,6 +78,6 @@ async fn serve(server: Endpoint, source: Source) -> Outcome<()> {
             let source = Source { checked: frame.payload == b"checked", ..source.clone() };
             eider_net::send(&mut stream.sender, &source, 0, SIZE, PACE).await?;
         }
-        stream.sender.finish();
+        stream.sender.finish().await;
     }
 }

@@ -323,10 +323,10 @@ mod tests {
         let mut stream = connection.open().await.unwrap();
         let frame = encode_frame(Kind::Offer, b"hello").unwrap();
         stream.sender.bytes([frame, vec![7; 20_000]].concat().into()).await.unwrap();
-        stream.sender.finish();
+        stream.sender.finish().await;
         let mut receiver = accepted.accept().await.unwrap().receiver;
         assert_eq!(receiver.expect_of(&[Kind::Offer]).await.unwrap().payload, b"hello");
-        assert!(receiver.buffered().is_none());
+        assert!(receiver.ready().unwrap().is_none());
         let mut rest = 0;
         while let Some(bytes) = receiver.bytes().await.unwrap() {
             rest += bytes.len();

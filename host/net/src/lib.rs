@@ -8,6 +8,7 @@ mod endpoint;
 mod gate;
 mod outbox;
 mod pace;
+mod sealed;
 mod stream;
 mod tls;
 

@@ -1,4 +1,4 @@
-//! Frames on a QUIC stream, and its typed end.
+//! Frames on a QUIC stream, in clear or sealed with a job's key, and its typed end.
 //!
 //! Reading may be dropped at any await and loses nothing ([`Receiver::frame_of`], [`Receiver::bytes`]). A write that is
 //! dropped, or that ends in an error, may leave half a frame: the [`Sender`] then takes nothing more, and resets the stream
@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eider_protocol::{
-    Body, DecodeError, FrameHeader, HEADER_BYTES, Kind, NodeId, Progress, ResetCode, Signed, Version, encode_frame,
+    Body, DecodeError, FrameHeader, HEADER_BYTES, JobSecret, Kind, Lane, NodeId, Opener, Progress, ResetCode, Sealed,
+    SealedError, Sealer, Signed, Version, encode_frame,
 };
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::timeout;
 
 use eider_protocol::printable;
+
+use crate::sealed::{Opening, Sealing};
 
 /// Bytes of a payload that are asked for at once: what a peer claims costs nothing, only what it sends.
 const STEP: usize = 64 << 10;
@@ -49,6 +52,12 @@ pub enum StreamError {
     /// The peer did not take what was sent in the time that it was given. Nobody's fault.
     #[error("the peer does not read")]
     Stalled,
+    /// What came is not sealed with the job's key. Nobody's fault: whoever has the key file of one end can have sent it.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
+    /// Nothing can be sealed: the operating system gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Random,
 }
 
 impl StreamError {
@@ -58,6 +67,7 @@ impl StreamError {
             Self::Decode(e) => Some(e.reset_code()),
             Self::Unexpected(_) => Some(ResetCode::Unexpected),
             Self::Ended => Some(ResetCode::Malformed),
+            Self::Sealed(e) => Some(e.reset_code()),
             _ => None,
         }
     }
@@ -76,6 +86,12 @@ impl StreamError {
 
     fn of_code(code: VarInt) -> Self {
         ResetCode::from_code(code.into_inner()).map_or(Self::UnknownReset(code.into_inner()), Self::Reset)
+    }
+}
+
+impl From<getrandom::Error> for StreamError {
+    fn from(_: getrandom::Error) -> Self {
+        Self::Random
     }
 }
 
@@ -110,7 +126,29 @@ pub struct JobStream {
 
 impl JobStream {
     pub(crate) fn new(send: SendStream, recv: RecvStream) -> Self {
-        Self { receiver: Receiver::new(recv), sender: Sender { send, torn: false, owned: false } }
+        Self { receiver: Receiver::new(recv), sender: Sender { send, torn: false, owned: false, sealing: None } }
+    }
+
+    /// Makes this a stream on which a question is sealed with a job's key, and its answer must be: all from here on.
+    ///
+    /// # Errors
+    /// [`StreamError::Random`].
+    pub fn ask(&mut self, secret: &JobSecret, lane: Lane) -> Result<(), StreamError> {
+        let (announced, sealer) = secret.ask(lane)?;
+        self.sender.seal(sealer, Some(announced));
+        self.receiver.unseal_answer(secret, lane, announced.salt);
+        Ok(())
+    }
+
+    /// Takes what announces a question that is sealed with a job's key: it is read with that key, and answered with it.
+    ///
+    /// # Errors
+    /// [`StreamError::Sealed`] if it is of another job, [`StreamError::Random`].
+    pub fn asked(&mut self, secret: &JobSecret, lane: Lane, announced: &Sealed) -> Result<(), StreamError> {
+        self.receiver.unseal(secret.of_ask(lane, announced)?);
+        let (answer, sealer) = secret.answer(lane, &announced.salt)?;
+        self.sender.seal(sealer, Some(answer));
+        Ok(())
     }
 
     /// Ends both directions with a code.
@@ -151,6 +189,17 @@ impl Incoming {
         }
         Ok(Progress::decode(&self.payload)?)
     }
+
+    /// The Sealed that this must be.
+    ///
+    /// # Errors
+    /// As [`Incoming::open`].
+    pub fn sealed(&self) -> Result<Sealed, StreamError> {
+        if self.kind != Kind::Sealed {
+            return Err(StreamError::Unexpected(self.kind));
+        }
+        Ok(Sealed::decode(&self.payload)?)
+    }
 }
 
 /// The reading half.
@@ -162,6 +211,8 @@ pub struct Receiver {
     next: usize,
     /// A frame of which a part came.
     partial: Partial,
+    /// What opens what comes, once that is sealed.
+    opening: Option<Opening>,
 }
 
 #[derive(Debug, Default)]
@@ -173,7 +224,17 @@ struct Partial {
 
 impl Receiver {
     fn new(recv: RecvStream) -> Self {
-        Self { recv, chunks: Default::default(), next: CHUNKS, partial: Partial::default() }
+        Self { recv, chunks: Default::default(), next: CHUNKS, partial: Partial::default(), opening: None }
+    }
+
+    /// All that comes from here on is sealed.
+    pub fn unseal(&mut self, opener: Opener) {
+        self.opening = Some(Opening::new(opener));
+    }
+
+    /// What comes from here on is the sealed answer to a question with this salt: what announces it, and records.
+    pub fn unseal_answer(&mut self, secret: &JobSecret, lane: Lane, asked: [u8; 32]) {
+        self.opening = Some(Opening::of_answer(secret.clone(), lane, asked));
     }
 
     /// The next frame; `None` when the peer has finished the stream between frames. The kind is checked against what can
@@ -251,6 +312,30 @@ impl Receiver {
 
     async fn at_most(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
         loop {
+            let Some(opening) = &mut self.opening else { return self.raw(max).await };
+            if let Some(bytes) = opening.plain(max)? {
+                return Ok(Some(bytes));
+            }
+            // For all that comes, or for no more than a record needs.
+            let wanted = if max < usize::MAX { opening.missing()? } else { max };
+            let Some(bytes) = self.raw(wanted).await? else { return self.raw_end() };
+            if let Some(opening) = &mut self.opening {
+                opening.took(bytes);
+            }
+        }
+    }
+
+    /// The connection has no more of this stream.
+    fn raw_end<T>(&self) -> Result<Option<T>, StreamError> {
+        match &self.opening {
+            Some(opening) if !opening.ended() => Err(SealedError::Cut.into()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Bytes as they travel.
+    async fn raw(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
+        loop {
             if let Some(bytes) = self.buffered_at_most(max) {
                 return Ok(Some(bytes));
             }
@@ -264,9 +349,37 @@ impl Receiver {
         }
     }
 
-    /// Raw bytes that are here already.
-    pub(crate) fn buffered(&mut self) -> Option<Bytes> {
-        self.buffered_at_most(usize::MAX)
+    /// A piece that is here already.
+    ///
+    /// # Errors
+    /// [`StreamError::Sealed`].
+    pub(crate) fn ready(&mut self) -> Result<Option<Piece>, StreamError> {
+        let Some(opening) = &mut self.opening else {
+            return Ok(self.buffered_at_most(usize::MAX).map(Piece::from));
+        };
+        if let Some(bytes) = opening.plain(usize::MAX)? {
+            return Ok(Some(Piece { bytes, moved: 0 }));
+        }
+        let Some(raw) = self.buffered_at_most(usize::MAX) else { return Ok(None) };
+        self.opened(raw).map(Some)
+    }
+
+    /// The next piece, with one look into the connection. May be dropped.
+    ///
+    /// # Errors
+    /// [`StreamError`].
+    pub(crate) async fn piece(&mut self) -> Result<Option<Piece>, StreamError> {
+        match self.raw(usize::MAX).await? {
+            Some(raw) => self.opened(raw).map(Some),
+            None => self.raw_end(),
+        }
+    }
+
+    fn opened(&mut self, raw: Bytes) -> Result<Piece, StreamError> {
+        let moved = raw.len();
+        let Some(opening) = &mut self.opening else { return Ok(raw.into()) };
+        opening.took(raw);
+        Ok(Piece { bytes: opening.plain(usize::MAX)?.unwrap_or_default(), moved })
     }
 
     fn buffered_at_most(&mut self, max: usize) -> Option<Bytes> {
@@ -283,10 +396,27 @@ impl Receiver {
     }
 }
 
+/// What one look into the connection gave.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// None, where a sealed record is not yet whole.
+    pub(crate) bytes: Bytes,
+    /// Bytes that the peer moved for it.
+    pub(crate) moved: usize,
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Self { moved: bytes.len(), bytes }
+    }
+}
+
 /// The writing half.
 #[derive(Debug)]
 pub struct Sender {
     send: SendStream,
+    /// What seals what is sent, if anything does.
+    pub(crate) sealing: Option<Sealing>,
     /// Something was begun and not ended: the stream holds half of it.
     torn: bool,
     /// An outbox has it: whoever drops the outbox gives the stream up.
@@ -294,6 +424,11 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// All that is sent from here on is sealed; what announces it leaves with the first of it.
+    pub fn seal(&mut self, sealer: Sealer, announced: Option<Sealed>) {
+        self.sealing = Some(Sealing::new(sealer, announced));
+    }
+
     /// Sends a signed message. The peer has ten seconds to take it.
     ///
     /// # Errors
@@ -329,7 +464,7 @@ impl Sender {
         self.bytes_within(frame.into(), limit).await
     }
 
-    /// Sends bytes as they are. The peer has ten seconds to take them.
+    /// Sends bytes as they are, or as they are sealed. The peer has ten seconds to take them.
     ///
     /// # Errors
     /// As [`Sender::frame_within`].
@@ -339,6 +474,10 @@ impl Sender {
 
     async fn bytes_within(&mut self, bytes: Bytes, limit: Duration) -> Result<(), StreamError> {
         self.begin()?;
+        let bytes = match &mut self.sealing {
+            Some(sealing) => sealing.seal(&bytes)?,
+            None => bytes,
+        };
         timeout(limit, self.send.write_chunk(bytes)).await.map_err(|_| StreamError::Stalled)??;
         self.end();
         Ok(())
@@ -363,8 +502,23 @@ impl Sender {
         Ok(self.send.write_chunks(std::slice::from_mut(bytes)).await?.bytes)
     }
 
-    /// No more comes. A stream that holds half a frame is not finished but reset.
-    pub fn finish(&mut self) {
+    /// No more comes. The peer of a sealed stream has ten seconds to take its last record. A stream that holds half a frame is not
+    /// finished but reset.
+    pub async fn finish(&mut self) {
+        self.finish_within(HANDED_OVER).await;
+    }
+
+    /// The same, where the peer has `limit` to take the last record.
+    pub async fn finish_within(&mut self, limit: Duration) {
+        if !self.torn
+            && let Some(sealing) = &mut self.sealing
+        {
+            self.torn = true;
+            if let Ok(end) = sealing.end() {
+                let handed_over = timeout(limit, self.send.write_chunk(end)).await;
+                self.torn = !matches!(handed_over, Ok(Ok(())));
+            }
+        }
         if self.torn {
             self.reset(ResetCode::Cancelled);
         } else {

@@ -68,7 +68,7 @@ async fn reading_a_frame_may_be_dropped_at_any_byte() {
             }
         }
         ours.sender.bytes(vec![Kind::Fetch as u8, 0].into()).await.unwrap();
-        ours.sender.finish();
+        ours.sender.finish().await;
     };
     let reading = async {
         for _ in 0..3 {
@@ -117,7 +117,7 @@ async fn a_dropped_write_resets_instead_of_finishing() {
     let (mut ours, mut theirs) = pair.stream().await;
     let large = vec![0; 4 << 20];
     assert!(timeout(SHORT, ours.sender.frame(Kind::Dispatch, &large)).await.is_err());
-    ours.sender.finish();
+    ours.sender.finish().await;
     let got = theirs.receiver.expect_of(&[Kind::Dispatch]).await;
     assert!(matches!(got, Err(StreamError::Reset(ResetCode::Cancelled))), "{got:?}");
 }
@@ -166,7 +166,7 @@ async fn an_outbox_keeps_only_the_latest_progress_and_none_follows_what_is_sent_
     outbox.progress(&progress(1_000));
     let mut sender = outbox.into_sender().await.unwrap();
     sender.frame(Kind::Commit, b"c").await.unwrap();
-    sender.finish();
+    sender.finish().await;
     let mut came = Vec::new();
     while let Some(frame) = theirs.receiver.frame_of(&kinds).await.unwrap() {
         came.push(frame.kind);
@@ -380,9 +380,9 @@ async fn both_ends_prove_their_keys_and_agree_on_a_version() {
         seen
     });
     let connection = client.connect(address, Some(server_key.node_id())).await.unwrap();
-    assert_eq!((connection.node(), connection.version()), (server_key.node_id(), Version::V2));
+    assert_eq!((connection.node(), connection.version()), (server_key.node_id(), Version::V3));
     let wrong = client.connect(address, Some(client_key.node_id())).await.unwrap_err();
     assert!(matches!(wrong, ConnectError::WrongNode { actual, .. } if actual == server_key.node_id()), "{wrong}");
     connection.close(ResetCode::JobEnded);
-    assert_eq!(serving.await.unwrap(), (client_key.node_id(), Version::V2));
+    assert_eq!(serving.await.unwrap(), (client_key.node_id(), Version::V3));
 }

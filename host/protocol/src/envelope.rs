@@ -40,7 +40,7 @@ fn content(body: &[u8], ext: &[u8]) -> Vec<u8> {
     [&length, body, ext].concat()
 }
 
-/// `eider/2 <kind>\0` and the content: what is signed ([P-SIGN-2]).
+/// `eider/3 <kind>\0` and the content: what is signed ([P-SIGN-2]).
 fn signing_input(version: Version, kind: Kind, body: &[u8], ext: &[u8]) -> Vec<u8> {
     [format!("{version} {kind}\0").as_bytes(), &content(body, ext)].concat()
 }

@@ -57,6 +57,8 @@ kinds! {
     Challenge = 9, "challenge", 4 << 10;
     /// Its answer.
     Response = 10, "response", 512;
+    /// Either way: what follows on this half of the stream is sealed.
+    Sealed = 11, "sealed", 256;
 }
 
 /// Why a frame cannot be.

@@ -1,7 +1,7 @@
-//! What goes over the wire: ids, eight signed messages, Progress and Fetch, frames, reset codes.
+//! What goes over the wire: ids, eight signed messages, Progress, Fetch and Sealed, frames, sealed records, reset codes.
 //!
 //! The rules are prose in `PROTOCOL.md` beside this crate; code and tests cite them as `[P-…]`. This room does
-//! serialisation and hashing only: no sockets, no clock, no policy.
+//! serialisation, hashing and sealing only: no sockets, no clock, no policy.
 
 mod envelope;
 mod frame;
@@ -10,6 +10,7 @@ mod identity;
 mod message;
 mod reset;
 mod seal;
+mod sealed;
 mod version;
 mod words;
 
@@ -24,6 +25,7 @@ pub use message::{
 };
 pub use reset::{Fault, ResetCode};
 pub use seal::{SealError, SealingKey, is_sealing_key};
+pub use sealed::{JobSecret, Lane, Opener, RECORD_HEADER_BYTES, RECORD_MAX, Sealed, SealedError, Sealer};
 pub use version::{UnknownVersion, Version};
 pub use words::{is_printable, printable, printable_lines};
 

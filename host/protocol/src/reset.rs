@@ -92,6 +92,8 @@ codes! {
     Incompatible = 0x19, None, "incompatible", "a value of a later version";
     /// The Offer is no longer good, or never was by this node's clock.
     Expired = 0x1a, None, "expired", "the offer has expired";
+    /// What came is not sealed with the job's key: whoever has the node's key file may have sent it.
+    Unsealed = 0x1b, None, "unsealed", "not sealed with the job's key";
 
     /// The sandbox ended without an outcome.
     CellFailed = 0x20, Sender, "cell-failed", "the worker's sandbox failed";

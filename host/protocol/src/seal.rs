@@ -3,12 +3,14 @@
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, single_shot_open, single_shot_seal};
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender, single_shot_seal};
 
 use crate::message::{decode, encode};
-use crate::{DecodeError, Dispatch, Hash, Kind, NodeId, OfferId, Task};
+use crate::{DecodeError, Dispatch, Hash, JobSecret, Kind, NodeId, OfferId, Task};
 
-const INFO: &[u8] = b"eider/2 dispatch";
+const INFO: &[u8] = b"eider/3 dispatch";
+/// What the secret of the job's streams is exported for.
+const STREAMS: &[u8] = b"eider/3 streams";
 
 /// A key that tasks are sealed to. A worker makes one at its start and keeps it in memory alone.
 pub struct SealingKey {
@@ -51,8 +53,12 @@ impl SealingKey {
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        let (secret, public) = X25519HkdfSha256::derive_keypair(&seed);
-        Ok(Self { secret, public: public.to_bytes().into() })
+        Ok(Self::of_seed(&seed))
+    }
+
+    pub(crate) fn of_seed(seed: &[u8; 32]) -> Self {
+        let (secret, public) = X25519HkdfSha256::derive_keypair(seed);
+        Self { secret, public: public.to_bytes().into() }
     }
 
     /// What a Bid says.
@@ -60,28 +66,27 @@ impl SealingKey {
         self.public
     }
 
-    /// Opens what was sealed to this key, for this job and worker, with this evidence.
+    /// Opens what was sealed to this key, for this job and worker, with this evidence; and what its streams are sealed with.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`], also of what was sealed to another key or tied to other evidence.
-    pub fn open(&self, dispatch: &Dispatch, evidence: Option<Hash>) -> Result<Task, DecodeError> {
+    pub fn open(&self, dispatch: &Dispatch, evidence: Option<Hash>) -> Result<(Task, JobSecret), DecodeError> {
         let bad = |why: &str| DecodeError::Malformed(Kind::Dispatch, why.into());
         let enc = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&dispatch.enc).map_err(|_| bad("no key"))?;
         let aad = associated(dispatch.offer, dispatch.worker, evidence);
-        let opened = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            &self.secret,
-            &enc,
-            INFO,
-            &dispatch.sealed,
-            &aad,
-        );
-        decode(Kind::Dispatch, &opened.map_err(|_| bad("not sealed to this worker's key and evidence"))?)
+        let context =
+            setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &self.secret, &enc, INFO);
+        let mut context = context.map_err(|_| bad("no key"))?;
+        let opened = context.open(&dispatch.sealed, &aad);
+        let task = decode(Kind::Dispatch, &opened.map_err(|_| bad("not sealed to this worker's key and evidence"))?)?;
+        let mut secret = [0; 32];
+        context.export(STREAMS, &mut secret).map_err(|_| bad("no secret for its streams"))?;
+        Ok((task, JobSecret::new(dispatch.offer, dispatch.enc, secret)))
     }
 }
 
 impl Task {
-    /// Seals the task to the key of one worker's Bid.
+    /// Seals the task to the key of one worker's Bid, and says what the job's streams with it are sealed with.
     ///
     /// # Errors
     /// [`SealError`]: the Bid's key is none.
@@ -91,18 +96,15 @@ impl Task {
         worker: NodeId,
         sealing: [u8; 32],
         evidence: Option<Hash>,
-    ) -> Result<Dispatch, SealError> {
+    ) -> Result<(Dispatch, JobSecret), SealError> {
         let key = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&sealing).map_err(|_| SealError)?;
         let aad = associated(offer, worker, evidence);
-        let sealed = single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &key,
-            INFO,
-            &encode(self),
-            &aad,
-        );
-        let (enc, sealed) = sealed.map_err(|_| SealError)?;
-        Ok(Dispatch { offer, worker, enc: enc.to_bytes().into(), sealed })
+        let context = setup_sender::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &key, INFO);
+        let (enc, mut context) = context.map_err(|_| SealError)?;
+        let sealed = context.seal(&encode(self), &aad).map_err(|_| SealError)?;
+        let (enc, mut secret) = (enc.to_bytes().into(), [0; 32]);
+        context.export(STREAMS, &mut secret).map_err(|_| SealError)?;
+        Ok((Dispatch { offer, worker, enc, sealed }, JobSecret::new(offer, enc, secret)))
     }
 
     /// A task out of what was sealed; for fuzzing what lies behind a seal.

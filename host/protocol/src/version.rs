@@ -8,25 +8,30 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A version, as both ends of a connection agreed on it by ALPN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum Version {
-    /// `eider/2`.
+    /// `eider/2`, in which nothing but the task was sealed: it is spoken no more, and what was signed for it can still be checked.
     V2,
+    /// `eider/3`.
+    V3,
 }
 
-/// Text that is no version which this program speaks.
+/// Text that is no version which this program knows.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-#[error("{0:?} is no version of the protocol that this program speaks")]
+#[error("{0:?} is no version of the protocol that this program knows")]
 pub struct UnknownVersion(String);
 
 impl Version {
     /// What this program speaks, the newest first: the order in which versions are offered.
-    pub const ALL: &[Self] = &[Self::V2];
+    pub const ALL: &[Self] = &[Self::V3];
+    /// What archives may have been signed for.
+    pub const KNOWN: &[Self] = &[Self::V3, Self::V2];
     /// The newest.
-    pub const LATEST: Self = Self::V2;
+    pub const LATEST: Self = Self::V3;
 
     /// The ALPN of the job plane, and the first word of every signing domain.
     pub const fn alpn(self) -> &'static str {
         match self {
             Self::V2 => "eider/2",
+            Self::V3 => "eider/3",
         }
     }
 
@@ -45,7 +50,8 @@ impl fmt::Display for Version {
 impl FromStr for Version {
     type Err = UnknownVersion;
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
-        Self::of_alpn(text.as_bytes()).ok_or_else(|| UnknownVersion(text.chars().take(40).collect()))
+        let named = Self::KNOWN.iter().copied().find(|v| v.alpn() == text);
+        named.ok_or_else(|| UnknownVersion(text.chars().take(40).collect()))
     }
 }
 

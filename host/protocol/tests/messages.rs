@@ -57,7 +57,7 @@ fn bid(answer: Result<Accept, Decline>) -> Bid {
 fn samples() -> Vec<(Kind, Vec<u8>)> {
     let id = identity();
     fn signed<T: Body>(id: &Identity, message: T) -> (Kind, Vec<u8>) {
-        (T::KIND, Signed::sign(id, Version::V2, message).to_payload())
+        (T::KIND, Signed::sign(id, Version::V3, message).to_payload())
     }
     let accept = Accept { eta_ms: 5, price: 0, free_memory: 1 << 30, free_jobs: 2 };
     vec![
@@ -81,22 +81,24 @@ fn samples() -> Vec<(Kind, Vec<u8>)> {
         (Kind::Fetch, Fetch { offer: job(), index: 0, start: 0, end: 1000 }.to_payload()),
         signed(&id, Challenge { offer: job(), credential: vec![1; 60], secret: vec![2; 256] }),
         signed(&id, Response { offer: job(), secret: vec![3; 32] }),
+        (Kind::Sealed, Sealed { offer: job(), salt: [4; 32] }.to_payload()),
     ]
 }
 
 /// Decodes as the receiver of a frame does.
 fn decode(kind: Kind, payload: &[u8], signer: NodeId) -> Result<(), DecodeError> {
     match kind {
-        Kind::Offer => Signed::<Offer>::open(payload, Version::V2, signer).map(drop),
-        Kind::Bid => Signed::<Bid>::open(payload, Version::V2, signer).map(drop),
-        Kind::Dispatch => Signed::<Dispatch>::open(payload, Version::V2, signer).map(drop),
-        Kind::Commit => Signed::<Commit>::open(payload, Version::V2, signer).map(drop),
-        Kind::Verify => Signed::<Verify>::open(payload, Version::V2, signer).map(drop),
-        Kind::Settle => Signed::<Settle>::open(payload, Version::V2, signer).map(drop),
+        Kind::Offer => Signed::<Offer>::open(payload, Version::V3, signer).map(drop),
+        Kind::Bid => Signed::<Bid>::open(payload, Version::V3, signer).map(drop),
+        Kind::Dispatch => Signed::<Dispatch>::open(payload, Version::V3, signer).map(drop),
+        Kind::Commit => Signed::<Commit>::open(payload, Version::V3, signer).map(drop),
+        Kind::Verify => Signed::<Verify>::open(payload, Version::V3, signer).map(drop),
+        Kind::Settle => Signed::<Settle>::open(payload, Version::V3, signer).map(drop),
         Kind::Progress => Progress::decode(payload).map(drop),
         Kind::Fetch => Fetch::decode(payload).map(drop),
-        Kind::Challenge => Signed::<Challenge>::open(payload, Version::V2, signer).map(drop),
-        Kind::Response => Signed::<Response>::open(payload, Version::V2, signer).map(drop),
+        Kind::Sealed => Sealed::decode(payload).map(drop),
+        Kind::Challenge => Signed::<Challenge>::open(payload, Version::V3, signer).map(drop),
+        Kind::Response => Signed::<Response>::open(payload, Version::V3, signer).map(drop),
     }
 }
 
@@ -118,7 +120,9 @@ fn frames_are_those_of_the_golden_vectors() {
 
 #[test]
 fn every_flipped_byte_of_a_signed_message_is_refused() {
-    for (kind, payload) in samples().into_iter().filter(|(k, _)| !matches!(k, Kind::Progress | Kind::Fetch)) {
+    for (kind, payload) in
+        samples().into_iter().filter(|(k, _)| !matches!(k, Kind::Progress | Kind::Fetch | Kind::Sealed))
+    {
         for i in 0..payload.len() {
             let mut bad = payload.clone();
             bad[i] ^= 1;
@@ -129,11 +133,11 @@ fn every_flipped_byte_of_a_signed_message_is_refused() {
 
 #[test]
 fn a_signature_for_one_kind_is_none_for_another() {
-    let verify = Signed::sign(&identity(), Version::V2, Verify { offer: job(), root: hash(2), offset: 0 });
-    let wrong = Signed::<Settle>::open(&verify.to_payload(), Version::V2, identity().node_id());
+    let verify = Signed::sign(&identity(), Version::V3, Verify { offer: job(), root: hash(2), offset: 0 });
+    let wrong = Signed::<Settle>::open(&verify.to_payload(), Version::V3, identity().node_id());
     assert_eq!(wrong.unwrap_err(), DecodeError::BadSignature(Kind::Settle));
     let stranger = Identity::from_seed([1; 32]).node_id();
-    let wrong = Signed::<Verify>::open(&verify.to_payload(), Version::V2, stranger).unwrap_err();
+    let wrong = Signed::<Verify>::open(&verify.to_payload(), Version::V3, stranger).unwrap_err();
     assert_eq!(wrong.reset_code(), ResetCode::WrongPeer);
 }
 
@@ -141,15 +145,15 @@ fn a_signature_for_one_kind_is_none_for_another() {
 fn a_sealed_task_is_for_one_key_worker_job_and_evidence() {
     let (key, other) = (SealingKey::generate().unwrap(), SealingKey::generate().unwrap());
     let node = identity().node_id();
-    let sealed = task().seal(job(), node, key.public(), Some(hash(1))).unwrap();
-    assert_eq!(key.open(&sealed, Some(hash(1))), Ok(task()));
+    let (sealed, _) = task().seal(job(), node, key.public(), Some(hash(1))).unwrap();
+    assert_eq!(key.open(&sealed, Some(hash(1))).unwrap().0, task());
     assert!(other.open(&sealed, Some(hash(1))).is_err() && key.open(&sealed, None).is_err());
     assert!(key.open(&sealed, Some(hash(2))).is_err());
     let moved = Dispatch { offer: OfferId::from_bytes([1; 32]), ..sealed.clone() };
     assert!(key.open(&moved, Some(hash(1))).is_err());
     let moved = Dispatch { worker: NodeId::from_bytes([1; 32]), ..sealed };
     assert!(key.open(&moved, Some(hash(1))).is_err());
-    assert_eq!(task().seal(job(), node, [0; 32], None), Err(SealError));
+    assert_eq!(task().seal(job(), node, [0; 32], None).unwrap_err(), SealError);
 }
 
 #[test]
@@ -206,8 +210,8 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn round_trip<T: Body + Clone + PartialEq + std::fmt::Debug>(message: T) {
-    let signed = Signed::sign(&identity(), Version::V2, message.clone());
-    let back = Signed::<T>::open(&signed.to_payload(), Version::V2, identity().node_id()).unwrap();
+    let signed = Signed::sign(&identity(), Version::V3, message.clone());
+    let back = Signed::<T>::open(&signed.to_payload(), Version::V3, identity().node_id()).unwrap();
     assert_eq!(back.message(), &message);
     assert_eq!(back, signed);
 }
@@ -223,9 +227,9 @@ proptest! {
         round_trip(bid(Err(Decline { reason: DeclineReason::Busy, detail })));
         let key = SealingKey::generate().unwrap();
         let task = Task { sql, time_us, seed: nonce, ..task() };
-        let sealed = task.seal(job(), identity().node_id(), key.public(), Some(h)).unwrap();
+        let (sealed, _) = task.seal(job(), identity().node_id(), key.public(), Some(h)).unwrap();
         round_trip(sealed.clone());
-        prop_assert_eq!(key.open(&sealed, Some(h)).unwrap(), task);
+        prop_assert_eq!(key.open(&sealed, Some(h)).unwrap().0, task);
         prop_assert_eq!(outcome.digest(), outcome.clone().digest());
         round_trip(Commit { offer: job(), task: hash(5), price: 3, outcome });
         round_trip(Verify { offer: job(), root: h, offset: bytes });
@@ -234,6 +238,8 @@ proptest! {
         prop_assert_eq!(Progress::decode(&progress.to_payload()).unwrap(), progress);
         let fetch = Fetch { offer: job(), index: done, start: bytes, end: price };
         prop_assert_eq!(Fetch::decode(&fetch.to_payload()).unwrap(), fetch);
+        let announced = Sealed { offer: OfferId::from_bytes(*h.as_bytes()), salt: nonce };
+        prop_assert_eq!(Sealed::decode(&announced.to_payload()).unwrap(), announced);
     }
 
     #[test]

@@ -339,13 +339,13 @@ impl Driver {
         let (Some(worker), Some(held)) = (self.peers[p].node, self.peers[p].held) else { return };
         let o = &self.offered;
         match o.task.seal(o.id, worker, held.sealing, held.shown) {
-            Ok(sealed) => {
+            Ok((sealed, secret)) => {
                 let (inputs, failed) = (self.request.inputs.clone(), self.inputs_failed.0.clone());
                 // The earlier one, of a Dispatch that was refused, ends before the new one begins.
                 self.peers[p].granted = None;
-                self.peers[p].granted = Some(self.shared.grants.give(o.id, worker, inputs, failed));
+                self.peers[p].granted = Some(self.shared.grants.give(secret.clone(), worker, inputs, failed));
                 let message = Box::new(self.sign(p, sealed));
-                self.peers[p].command(Command::Dispatch(message));
+                self.peers[p].command(Command::Dispatch { message, secret });
             }
             Err(_) => self.handle(misbehaved(p, ResetCode::Malformed, "its sealing key is none")),
         }

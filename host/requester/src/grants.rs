@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eider_inputs::Inputs;
 use eider_net::{BlobError, Connection, JobStream, Pace, Source};
-use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, Kind, NodeId, OfferId, ResetCode};
+use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, JobSecret, Kind, Lane, NodeId, OfferId, ResetCode};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
 
 /// What one dispatched worker may fetch.
 struct Grant {
+    /// Who has it besides is the worker that opened the Dispatch: whoever asks must show it.
+    secret: JobSecret,
     inputs: Inputs,
     /// Bytes that it may still ask for.
     left: AtomicU64,
@@ -50,10 +52,10 @@ pub(crate) struct Granted {
 }
 
 impl Grants {
-    /// Lets a worker fetch the inputs of a job.
+    /// Lets a worker fetch the inputs of a job, with what its Dispatch gave it.
     pub(crate) fn give(
         self: &Arc<Self>,
-        offer: OfferId,
+        secret: JobSecret,
         node: NodeId,
         inputs: Inputs,
         failed: mpsc::Sender<String>,
@@ -62,8 +64,8 @@ impl Grants {
         let rounding = u64::from(summary.count).saturating_mul(FETCH_ROUNDING);
         let left = summary.bytes.saturating_mul(FETCH_FACTOR).saturating_add(rounding);
         let (left, served, ended) = (AtomicU64::new(left), AtomicU64::new(0), CancellationToken::new());
-        let grant = Arc::new(Grant { inputs, left, served, failed, ended });
-        let key = (offer, node);
+        let key = (secret.offer(), node);
+        let grant = Arc::new(Grant { secret, inputs, left, served, failed, ended });
         self.table.lock().insert(key, grant.clone());
         Granted { grants: self.clone(), key, grant }
     }
@@ -107,11 +109,20 @@ pub(crate) async fn serve_inputs(grants: Arc<Grants>, connection: Connection) {
     }
 }
 
-async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(), ResetCode> {
-    let frame = tokio::time::timeout(FIRST_MESSAGE, stream.receiver.expect_of(&[Kind::Fetch])).await;
-    let frame = frame.map_err(|_| ResetCode::Stalled)?.map_err(|e| e.reset_code().unwrap_or(ResetCode::Cancelled))?;
+/// What is asked for on a stream, by one who has the secret of a job that has the right to ask.
+async fn question(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(Arc<Grant>, Fetch), ResetCode> {
+    let announced = stream.receiver.expect_of(&[Kind::Sealed]).await.and_then(|frame| frame.sealed());
+    let announced = announced.map_err(|e| e.code())?;
+    let grant = grants.table.lock().get(&(announced.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
+    stream.asked(&grant.secret, Lane::Fetch, &announced).map_err(|e| e.code())?;
+    let frame = stream.receiver.expect_of(&[Kind::Fetch]).await.map_err(|e| e.code())?;
     let fetch = Fetch::decode(&frame.payload).map_err(|e| e.reset_code())?;
-    let grant = grants.table.lock().get(&(fetch.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
+    if fetch.offer == announced.offer { Ok((grant, fetch)) } else { Err(ResetCode::NotGranted) }
+}
+
+async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(), ResetCode> {
+    let question = tokio::time::timeout(FIRST_MESSAGE, question(grants, node, stream)).await;
+    let (grant, fetch) = question.map_err(|_| ResetCode::Stalled)??;
     let input = grant.inputs.pinned().get(fetch.index as usize).ok_or(ResetCode::NotGranted)?;
     let size = input.entry.size;
     let aligned = |n: u64| n.is_multiple_of(CHUNK_GROUP_BYTES) || n == size;
@@ -130,7 +141,7 @@ async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> R
     };
     match sent {
         Ok(()) if input.unchanged() => {
-            stream.sender.finish();
+            stream.sender.finish_within(PACE.within).await;
             grant.served.fetch_add(bytes, Ordering::Relaxed);
             Ok(())
         }

@@ -2,15 +2,15 @@
 //! for it.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use eider_core::{DeliveryFailure, Event, LostWhy, Peer};
 use eider_net::{BlobError, BlobSink, Incoming, JobStream, Pace, Receiver, Sender, StreamError};
 use eider_protocol::{
-    Bid, Body, Challenge, Commit, Dispatch, Hash, Kind, NodeId, Offer, OfferId, ResetCode, Response, Settle, Signed,
-    Verify, Version,
+    Bid, Body, Challenge, Commit, Dispatch, Hash, JobSecret, Kind, Lane, NodeId, Offer, OfferId, ResetCode, Response,
+    SealedError, Settle, Signed, Verify, Version,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -33,7 +33,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub(crate) enum Command {
     Offer(Box<Signed<Offer>>),
     Challenge(Box<Signed<Challenge>>),
-    Dispatch(Box<Signed<Dispatch>>),
+    Dispatch { message: Box<Signed<Dispatch>>, secret: JobSecret },
     Verify { message: Box<Signed<Verify>>, root: Hash, length: u64 },
     Settle(Box<Signed<Settle>>),
 }
@@ -104,10 +104,18 @@ impl PeerTask {
         if let Err(e) = send(sender, &offer).await {
             return self.say(Said::Event(Event::Lost(self.peer, lost(&e)))).await;
         }
-        tokio::join!(self.write(commands, sender, &mut stream.settled), self.read(receiver));
+        // Had from the Dispatch on.
+        let secret = OnceLock::new();
+        tokio::join!(self.write(commands, sender, &mut stream.settled, &secret), self.read(receiver, &secret));
     }
 
-    async fn write(&self, commands: &mut mpsc::UnboundedReceiver<Command>, sender: &mut Sender, settled: &mut bool) {
+    async fn write(
+        &self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        sender: &mut Sender,
+        settled: &mut bool,
+        secret: &OnceLock<JobSecret>,
+    ) {
         // Input and result of a worker that got the job travel in wide windows.
         let mut _wide = None;
         let mut next = None;
@@ -122,21 +130,26 @@ impl PeerTask {
             let sent = match command {
                 Command::Offer(_) => Ok(()),
                 Command::Challenge(challenge) => send(sender, &challenge).await,
-                Command::Dispatch(dispatch) => {
+                Command::Dispatch { message, secret: new } => {
                     _wide = Some(self.link.connection().widen());
-                    send(sender, &dispatch).await
+                    // Before the answer can come.
+                    let secret = secret.get_or_init(|| new);
+                    let sent = send(sender, &message).await;
+                    sender.seal(secret.dispatcher(), None);
+                    sent
                 }
                 Command::Settle(settle) => {
                     let sent = send(sender, &settle).await;
-                    sender.finish();
+                    sender.finish().await;
                     *settled = true;
                     sent
                 }
                 Command::Verify { message, root, length } => {
                     // Another of the quorum may be faster: the word for this one comes meanwhile.
+                    let Some(secret) = secret.get() else { continue };
                     tokio::select! {
                         biased;
-                        said = self.deliver(&message, root, length) => self.say(said).await,
+                        said = self.deliver(&message, secret, root, length) => self.say(said).await,
                         command = commands.recv() => match command {
                             Some(command) => next = Some(command),
                             None => return,
@@ -152,9 +165,10 @@ impl PeerTask {
     }
 
     /// Reads the job stream until its end.
-    async fn read(&self, receiver: &mut Receiver) {
+    async fn read(&self, receiver: &mut Receiver, secret: &OnceLock<JobSecret>) {
         const FIRST: &[Kind] = &[Kind::Bid];
-        const LATER: &[Kind] = &[Kind::Response, Kind::Progress, Kind::Commit, Kind::Settle];
+        const LATER: &[Kind] = &[Kind::Response, Kind::Sealed];
+        const SEALED: &[Kind] = &[Kind::Progress, Kind::Commit, Kind::Settle];
         let (mut allowed, mut last_progress) = (FIRST, None::<Instant>);
         let mut refused = match receiver.header_of(FIRST).await {
             Ok(header) if header.length > self.bid_max => {
@@ -179,11 +193,24 @@ impl PeerTask {
                     last_progress = Some(Instant::now());
                     frame.progress().map(|_| Some(Said::Event(Event::Progress(self.peer))))
                 }
+                Ok(Some(frame)) if frame.kind == Kind::Sealed => match unseal(receiver, secret, &frame) {
+                    Ok(()) => {
+                        allowed = SEALED;
+                        continue;
+                    }
+                    Err(e) => Err(e),
+                },
+                Ok(Some(frame)) if frame.kind == Kind::Response && secret.get().is_some() => {
+                    Err(StreamError::Unexpected(Kind::Response))
+                }
                 Ok(Some(frame)) => self.understand(&frame).map(Some),
                 Ok(None) => Ok(None),
                 Err(e) => Err(e),
             };
-            allowed = LATER;
+            let in_clear = allowed != SEALED;
+            if in_clear {
+                allowed = LATER;
+            }
             match said {
                 Ok(Some(said)) => {
                     // A worker that declines ends the stream, and that is no loss.
@@ -202,6 +229,9 @@ impl PeerTask {
                     return self.say(Said::Event(Event::Lost(self.peer, why))).await;
                 }
                 Err(e) => {
+                    // Once there was a Dispatch, a breach in clear is anybody's who has the key file.
+                    let anybodys = in_clear && secret.get().is_some() && e.reset_code().is_some();
+                    let e = if anybodys { SealedError::Clear.into() } else { e };
                     if let Some(code) = e.reset_code() {
                         *self.breach.lock() = code;
                         receiver.stop(code);
@@ -234,7 +264,7 @@ impl PeerTask {
     }
 
     /// Opens the result on a stream of its own, and puts what is verified into the output.
-    async fn deliver(&self, verify: &Signed<Verify>, root: Hash, length: u64) -> Said {
+    async fn deliver(&self, verify: &Signed<Verify>, secret: &JobSecret, root: Hash, length: u64) -> Said {
         let start = verify.message().offset;
         let failed = |why| Said::Event(Event::DeliveryFailed(self.peer, why));
         if start == length {
@@ -245,8 +275,9 @@ impl PeerTask {
         let received = async {
             let opening = async {
                 let mut stream = self.link.connection().open().await?;
+                stream.ask(secret, Lane::Verify)?;
                 send(&mut stream.sender, verify).await?;
-                stream.sender.finish();
+                stream.sender.finish().await;
                 Ok::<_, StreamError>(stream)
             };
             let mut stream = tokio::time::timeout(WRITE, opening).await.map_err(|_| BlobError::Slow)??;
@@ -318,6 +349,13 @@ impl BlobSink for ToOutput<'_> {
     }
 }
 
+/// All that comes after what announces it is sealed, if there was a Dispatch.
+fn unseal(receiver: &mut Receiver, secret: &OnceLock<JobSecret>, frame: &Incoming) -> Result<(), StreamError> {
+    let secret = secret.get().ok_or(StreamError::Unexpected(Kind::Sealed))?;
+    receiver.unseal(secret.of_worker(&frame.sealed()?)?);
+    Ok(())
+}
+
 /// Sends a message, in a time that we choose.
 async fn send<T: Body>(sender: &mut Sender, message: &Signed<T>) -> Result<(), StreamError> {
     sender.send_within(message, WRITE).await
@@ -326,6 +364,7 @@ async fn send<T: Body>(sender: &mut Sender, message: &Signed<T>) -> Result<(), S
 fn lost(e: &StreamError) -> LostWhy {
     match (e, e.reset_code()) {
         (StreamError::Reset(code), _) => LostWhy::ResetByWorker(*code),
+        (StreamError::Sealed(e), _) => LostWhy::Disconnected(e.to_string()),
         (e, Some(code)) => LostWhy::Misbehaved(code, e.to_string()),
         (e, None) => LostWhy::Disconnected(e.to_string()),
     }

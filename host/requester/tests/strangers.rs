@@ -8,8 +8,8 @@ use eider_core::Plan;
 use eider_inputs::Inputs;
 use eider_net::{Connection, Endpoint};
 use eider_protocol::{
-    Accept, Bid, Commit, DataClass, FailureKind, Hash, Identity, Kind, Limits, Metering, Offer, OfferId, Outcome,
-    SealingKey, Settle, Signed, Version,
+    Accept, Bid, Commit, DataClass, Dispatch, FailureKind, Hash, Identity, Kind, Limits, Metering, Offer, OfferId,
+    Outcome, SealingKey, Settle, Signed, Version,
 };
 use eider_requester::{Candidate, JobRequest, Notice, Requester};
 use eider_runner::MemorySink;
@@ -94,9 +94,15 @@ async fn a_receipt_of_something_else_is_none() {
         let signed = frame.open::<Offer>(Version::LATEST, connection.node()).unwrap();
         let (offer, task) = (OfferId::from_bytes(*signed.content_hash().as_bytes()), signed.message().task);
         let answer = Ok(Accept { eta_ms: 0, price: 0, free_memory: 1 << 30, free_jobs: 1 });
-        let bid = Bid { offer, answer, sealing: SealingKey::generate().unwrap().public(), evidence: None };
+        let sealing = SealingKey::generate().unwrap();
+        let bid = Bid { offer, answer, sealing: sealing.public(), evidence: None };
         stream.sender.send(&Signed::sign(&identity, Version::LATEST, bid)).await.unwrap();
-        stream.receiver.expect_of(&[Kind::Dispatch]).await.unwrap();
+        let frame = stream.receiver.expect_of(&[Kind::Dispatch]).await.unwrap();
+        let dispatch = frame.open::<Dispatch>(Version::LATEST, connection.node()).unwrap();
+        let (_, secret) = sealing.open(dispatch.message(), None).unwrap();
+        stream.receiver.unseal(secret.of_dispatcher());
+        let (announced, sealer) = secret.worker().unwrap();
+        stream.sender.seal(sealer, Some(announced));
         let outcome = Outcome::Failed { kind: FailureKind::Query, message: "no".into(), metering: Metering::default() };
         let commit = Commit { offer, task, price: 0, outcome };
         stream.sender.send(&Signed::sign(&identity, Version::LATEST, commit)).await.unwrap();

@@ -87,10 +87,17 @@ async fn serve_stream(
     mut stream: JobStream,
     unsaid: tokio::sync::OwnedSemaphorePermit,
 ) {
-    let first = stream.receiver.expect_of(&[Kind::Offer, Kind::Verify]);
+    let first = async {
+        let first = stream.receiver.expect_of(&[Kind::Offer, Kind::Sealed]).await.map_err(|e| e.code())?;
+        if first.kind == Kind::Offer {
+            Ok(first)
+        } else {
+            deliver::question(shared, connection, &mut stream, &first).await
+        }
+    };
     let first = match tokio::time::timeout(FIRST_MESSAGE, first).await {
         Ok(Ok(first)) => first,
-        Ok(Err(e)) => return stream.reset(e.code()),
+        Ok(Err(code)) => return stream.reset(code),
         Err(_) => return stream.reset(ResetCode::Stalled),
     };
     // From here on, what it may hold is counted by what it is: Bids that wait, jobs and results by their places.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eider_net::{BlobError, Connection, Incoming, JobStream, Pace, Prefix};
-use eider_protocol::{CHUNK_GROUP_BYTES, Hash, NodeId, OfferId, ResetCode, Verify};
+use eider_protocol::{CHUNK_GROUP_BYTES, Hash, JobSecret, Kind, Lane, NodeId, OfferId, ResetCode, Verify};
 use eider_runner::Kept;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
 /// A result that its requester may open.
 struct Held {
     requester: NodeId,
+    secret: JobSecret,
     root: Hash,
     length: u64,
     result: Kept,
@@ -43,14 +44,15 @@ impl Results {
     /// Keeps a result.
     pub(crate) fn keep(
         &self,
-        id: OfferId,
+        secret: JobSecret,
         requester: NodeId,
         (root, length): (Hash, u64),
         result: Kept,
         place: Place<Prefix>,
     ) {
         let until = Instant::now() + KEPT + Duration::from_secs(length / KEPT_RATE);
-        let held = Held { requester, root, length, result, until, delivery: Mutex::default(), _place: place };
+        let (id, delivery) = (secret.offer(), Mutex::default());
+        let held = Held { requester, secret, root, length, result, until, delivery, _place: place };
         self.table.lock().insert(id, Arc::new(held));
     }
 
@@ -72,6 +74,11 @@ impl Results {
         self.table.lock().get(id).map(|h| h.until.saturating_duration_since(Instant::now()))
     }
 
+    /// What the streams of a requester's result are sealed with.
+    fn secret(&self, id: &OfferId, requester: NodeId) -> Option<JobSecret> {
+        self.table.lock().get(id).filter(|h| h.requester == requester).map(|h| h.secret.clone())
+    }
+
     fn open(&self, verify: &Verify, requester: NodeId) -> Result<(Arc<Held>, CancellationToken), ResetCode> {
         let table = self.table.lock();
         let held = table.get(&verify.offer).filter(|h| h.requester == requester).ok_or(ResetCode::WrongPeer)?;
@@ -82,6 +89,22 @@ impl Results {
         std::mem::replace(&mut *held.delivery.lock(), ours.clone()).cancel();
         Ok((held.clone(), ours))
     }
+}
+
+/// Reads the Verify on a stream that was announced as sealed.
+///
+/// # Errors
+/// What the stream is to be reset with; [`ResetCode::WrongPeer`] where no such result is kept for this requester.
+pub(crate) async fn question(
+    shared: &Shared,
+    connection: &Connection,
+    stream: &mut JobStream,
+    announced: &Incoming,
+) -> Result<Incoming, ResetCode> {
+    let announced = announced.sealed().map_err(|e| e.code())?;
+    let secret = shared.results.secret(&announced.offer, connection.node()).ok_or(ResetCode::WrongPeer)?;
+    stream.asked(&secret, Lane::Verify, &announced).map_err(|e| e.code())?;
+    stream.receiver.expect_of(&[Kind::Verify]).await.map_err(|e| e.code())
 }
 
 /// A Verify stream: the result's bytes, from where the requester has them ([P-STREAM-2]).
@@ -97,7 +120,7 @@ pub(crate) async fn serve(
     let (held, ended) = shared.results.open(verify, connection.node())?;
     if verify.offset == held.length {
         // It has all of it.
-        stream.sender.finish();
+        stream.sender.finish().await;
         return Ok(());
     }
     let (_used, _wide) = (uses.work.begin(), connection.widen());
@@ -109,7 +132,7 @@ pub(crate) async fn serve(
     };
     match sent {
         Ok(()) => {
-            stream.sender.finish();
+            stream.sender.finish_within(PACE.within).await;
             // What is under way is QUIC's; it is given up when it does not move.
             tokio::select! {
                 _ = tokio::time::timeout(PACE.within, stream.sender.delivered()) => Ok(()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eider_inputs::{CacheError, InputCache, Lease};
 use eider_net::{BlobError, BlobSink, Connection, Pace, StreamError};
-use eider_protocol::{Fetch, Hash, InputEntry, Kind, NodeId, OfferId, ResetCode};
+use eider_protocol::{Fetch, Hash, InputEntry, JobSecret, Kind, Lane, NodeId, ResetCode, SealedError};
 use eider_runner::{InputReader, Reading};
 use eider_sandbox::BrokerError;
 
@@ -15,10 +15,10 @@ const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
 /// It opens a stream and takes a request in this time.
 const ASK: Duration = Duration::from_secs(10);
 
-/// Inputs that the requester serves. Nothing of the cache is opened or made for them before they are read.
+/// Inputs that the requester serves, on streams that are sealed with the job's key. Nothing of the cache is opened or made for them before they are read.
 pub(crate) struct RemoteInputs<'a> {
     connection: &'a Connection,
-    offer: OfferId,
+    secret: JobSecret,
     entries: Vec<InputEntry>,
     leases: Vec<Lease>,
 }
@@ -38,10 +38,15 @@ impl InputReader for RemoteInputs<'_> {
 }
 
 impl<'a> RemoteInputs<'a> {
-    pub(crate) fn new(cache: &InputCache, connection: &'a Connection, offer: OfferId, entries: &[InputEntry]) -> Self {
+    pub(crate) fn new(
+        cache: &InputCache,
+        connection: &'a Connection,
+        secret: &JobSecret,
+        entries: &[InputEntry],
+    ) -> Self {
         let own = |hash: Hash| own_name(connection.node(), hash);
         let leases = entries.iter().map(|e| cache.lease(own(e.hash), e.size, connection.node())).collect();
-        Self { connection, offer, entries: entries.to_vec(), leases }
+        Self { connection, secret: secret.clone(), entries: entries.to_vec(), leases }
     }
 
     async fn read_range(&self, index: u32, offset: u64, into: &mut [u8]) -> Result<(), BrokerError> {
@@ -66,7 +71,7 @@ impl<'a> RemoteInputs<'a> {
         let of_cache = |e: CacheError| unavailable(e.to_string());
         let room = lease.reserve(start, end).map_err(of_cache)?;
         let mut fetched = self.fetch_once(index, start, end).await;
-        if matches!(fetched, Err(BlobError::Stream(StreamError::Ended))) {
+        if matches!(fetched, Err(BlobError::Stream(StreamError::Ended | StreamError::Sealed(SealedError::Cut)))) {
             fetched = self.fetch_once(index, start, end).await;
         }
         match fetched {
@@ -81,11 +86,12 @@ impl<'a> RemoteInputs<'a> {
 
     async fn fetch_once(&self, index: u32, start: u64, end: u64) -> Result<Vec<u8>, BlobError> {
         let info = &self.entries[index as usize];
-        let fetch = Fetch { offer: self.offer, index, start, end };
+        let fetch = Fetch { offer: self.secret.offer(), index, start, end };
         let asked = async {
             let mut stream = self.connection.open().await?;
+            stream.ask(&self.secret, Lane::Fetch)?;
             stream.sender.frame_within(Kind::Fetch, &fetch.to_payload(), ASK).await?;
-            stream.sender.finish();
+            stream.sender.finish().await;
             Ok::<_, StreamError>(stream)
         };
         let mut stream = tokio::time::timeout(ASK, asked).await.map_err(|_| BlobError::Slow)??;

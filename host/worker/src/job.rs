@@ -11,8 +11,8 @@ use eider_attest::Envelope;
 use eider_core::Refused;
 use eider_net::{Connection, Incoming, JobStream, Outbox, Prefix, Receiver, Sender};
 use eider_protocol::{
-    Accept, Bid, Body, Challenge, Commit, Decline, DeclineReason, Dispatch, Hash, Kind, NodeId, Offer, OfferId,
-    Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
+    Accept, Bid, Body, Challenge, Commit, Decline, DeclineReason, Dispatch, Hash, JobSecret, Kind, NodeId, Offer,
+    OfferId, Outcome, Progress, ResetCode, Response, Settle, Signed, Stage, Task, manifest_check,
 };
 use eider_runner::{Product, RunError, Work};
 use eider_sandbox::{BrokerError, CellError, Lack, Variant};
@@ -106,14 +106,19 @@ impl<'a> JobTask<'a> {
         let price = answer.as_ref().map_or(0, |a| a.price);
         self.send(Bid { offer: id, answer, sealing: self.shared.sealing.public(), evidence }).await?;
         let Some(held) = held else { return Ok(()) };
-        let task = self.expect_task(id, offer, shown).await?;
+        let (task, secret) = self.expect_task(id, offer, shown).await?;
         drop(held);
         let _used = self.uses.work.begin();
         let (leased, slot) = self.admit(id, offer)?;
         let started = Instant::now();
-        let outbox = Outbox::new(self.sender.take().ok_or(ResetCode::Cancelled)?, WRITE);
+        // From here on the requester is who has sealed the task, and nobody else hears of it.
+        self.receiver.unseal(secret.of_dispatcher());
+        let (announced, sealer) = secret.worker().map_err(|_| ResetCode::CellFailed)?;
+        let mut sender = self.sender.take().ok_or(ResetCode::Cancelled)?;
+        sender.seal(sealer, Some(announced));
+        let outbox = Outbox::new(sender, WRITE);
         let wide = self.connection.widen();
-        let product = match self.execute(&outbox, id, offer, task).await {
+        let product = match self.execute(&outbox, offer, task, &secret).await {
             Ok(product) => product,
             Err(code) => {
                 outbox.reset(code);
@@ -126,7 +131,7 @@ impl<'a> JobTask<'a> {
         drop(slot);
         let outcome = product.outcome.clone();
         // A failure keeps its lease of nothing until it is settled, so that it is counted.
-        let _failure = self.keep(leased, product);
+        let _failure = self.keep(leased, product, secret);
         let commit = Commit { offer: id, task: offer.task, price, outcome };
         let said = match outbox.into_sender().await {
             Ok(sender) => {
@@ -192,14 +197,14 @@ impl<'a> JobTask<'a> {
 
     /// Keeps a result until it is settled, its stream ends or its time is up. The lease of a failure, which
     /// has none, comes back.
-    fn keep(&self, mut leased: Leased<'a>, product: Product) -> Option<Leased<'a>> {
+    fn keep(&self, mut leased: Leased<'a>, product: Product, secret: JobSecret) -> Option<Leased<'a>> {
         let (Outcome::Completed { root, length, .. }, Some(result)) = (&product.outcome, product.result) else {
             self.shared.admission.lock().committed(&leased.id, 0);
             return Some(leased);
         };
         let place = leased.place.take()?;
         self.shared.admission.lock().committed(&leased.id, *length);
-        self.shared.results.keep(leased.id, self.connection.node(), (*root, *length), result, place);
+        self.shared.results.keep(secret, self.connection.node(), (*root, *length), result, place);
         None
     }
 
@@ -246,7 +251,12 @@ impl<'a> JobTask<'a> {
 
     /// Waits for the Dispatch for as long as the Offer is good, with at most one Challenge before it, and opens what is sealed
     /// in it.
-    async fn expect_task(&mut self, id: OfferId, offer: &Offer, shown: Option<Hash>) -> Result<Task, ResetCode> {
+    async fn expect_task(
+        &mut self,
+        id: OfferId,
+        offer: &Offer,
+        shown: Option<Hash>,
+    ) -> Result<(Task, JobSecret), ResetCode> {
         let until = Instant::now() + Duration::from_secs(offer.valid_s.into());
         let mut frame = self.next_frame(until, &[Kind::Dispatch, Kind::Challenge]).await?;
         if frame.kind == Kind::Challenge {
@@ -259,7 +269,7 @@ impl<'a> JobTask<'a> {
         if dispatch.offer != id || dispatch.worker != self.shared.node() {
             return Err(ResetCode::WrongPeer);
         }
-        let task = self.shared.sealing.open(dispatch, shown).map_err(|e| e.reset_code())?;
+        let (task, secret) = self.shared.sealing.open(dispatch, shown).map_err(|e| e.reset_code())?;
         let bytes = task.inputs.iter().try_fold(0u64, |sum, e| sum.checked_add(e.size));
         let same = task.hash() == offer.task
             && task.inputs.len() as u64 == u64::from(offer.inputs.count)
@@ -268,14 +278,21 @@ impl<'a> JobTask<'a> {
             return Err(ResetCode::TaskMismatch);
         }
         manifest_check(&task.inputs).map_err(|_| ResetCode::Malformed)?;
-        Ok(task)
+        Ok((task, secret))
     }
 
     /// Runs the job while saying that it lives; ends it when the requester resets, time is up, or the node goes down. What is said
     /// meanwhile is left in the outbox and never waited for: a requester that does not read stops no clock.
-    async fn execute(&mut self, outbox: &Outbox, id: OfferId, offer: &Offer, task: Task) -> Result<Product, ResetCode> {
+    async fn execute(
+        &mut self,
+        outbox: &Outbox,
+        offer: &Offer,
+        task: Task,
+        secret: &JobSecret,
+    ) -> Result<Product, ResetCode> {
+        let id = secret.offer();
         let variant = Variant::of_profile(&offer.profile).ok_or(ResetCode::Malformed)?;
-        let inputs = RemoteInputs::new(&self.shared.cache, self.connection, id, &task.inputs);
+        let inputs = RemoteInputs::new(&self.shared.cache, self.connection, secret, &task.inputs);
         let (progress, mut watched) = watch::channel(Progress { stage: Stage::Preparing, done: 0, bytes_read: 0 });
         let work = Work { task, limits: offer.limits, engine: offer.engine, variant };
         let mut running = self.shared.runner.run(work, &inputs, progress);
@@ -343,7 +360,7 @@ impl<'a> JobTask<'a> {
     /// Lets what was said last arrive.
     async fn farewell(self) {
         if let Some(mut sender) = self.sender {
-            sender.finish();
+            sender.finish().await;
             let _ = tokio::time::timeout(WRITE, sender.delivered()).await;
         }
     }

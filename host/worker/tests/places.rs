@@ -9,8 +9,8 @@ use cap_std::fs::Dir;
 use eider_core::{Admission, Donation};
 use eider_net::{Connection, Endpoint, JobStream, StreamError};
 use eider_protocol::{
-    Bid, Commit, DataClass, Decline, DeclineReason, FailureKind, Hash, Identity, InputsSummary, Kind, Limits, Metering,
-    Offer, OfferId, Outcome, Progress, ResetCode, Settle, Signed, Task, Verdict,
+    Bid, Commit, DataClass, Decline, DeclineReason, FailureKind, Hash, Identity, InputsSummary, Kind, Lane, Limits,
+    Metering, Offer, OfferId, Outcome, Progress, ResetCode, Settle, Signed, Task, Verdict,
 };
 use eider_runner::{InputReader, Product, Runner, Running, Work};
 use eider_sandbox::Variant;
@@ -100,9 +100,11 @@ impl Stranger {
     }
 
     async fn dispatch(&self, stream: &mut JobStream, n: u8, id: OfferId, bid: &Bid) {
-        let dispatch = Self::task(n).seal(id, self.connection.node(), bid.sealing, None).unwrap();
+        let (dispatch, secret) = Self::task(n).seal(id, self.connection.node(), bid.sealing, None).unwrap();
         let signed = Signed::sign(&self.identity, self.connection.version(), dispatch);
         stream.sender.send(&signed).await.unwrap();
+        stream.sender.seal(secret.dispatcher(), None);
+        stream.receiver.unseal_answer(&secret, Lane::Job, secret.salt());
     }
 
     /// A job that has failed and is not settled; or why it is not taken.

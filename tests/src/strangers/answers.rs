@@ -154,6 +154,8 @@ pub struct Call {
     pub stream: JobStream,
     /// The Offer that came on it.
     pub offer: Signed<Offer>,
+    /// What the job's streams are sealed with, once it has its task.
+    secret: Option<JobSecret>,
     role: Role,
 }
 
@@ -170,6 +172,8 @@ pub struct RawStream {
     pub send: quinn::SendStream,
     /// What is read.
     pub recv: quinn::RecvStream,
+    /// What seals what is written, once there is a task; with what announces it, until that has left.
+    sealer: Option<(Option<Sealed>, Sealer)>,
 }
 
 macro_rules! has_role {
@@ -226,7 +230,7 @@ impl Guest {
         let mut stream = opened.map_err(|_| StreamError::Stalled)??;
         let frame = stream.receiver.expect_of(&[Kind::Offer]).await?;
         let offer = frame.open::<Offer>(Version::LATEST, self.connection.node())?;
-        Ok(Call { connection: self.connection, stream, offer, role: self.role })
+        Ok(Call { connection: self.connection, stream, offer, secret: None, role: self.role })
     }
 }
 
@@ -281,7 +285,20 @@ impl Call {
     pub async fn task_for(&mut self, shown: Option<Hash>) -> Result<Task> {
         let frame = self.stream.receiver.expect_of(&[Kind::Dispatch]).await?;
         let dispatch = frame.open::<Dispatch>(Version::LATEST, self.connection.node())?;
-        Ok(self.sealing.open(dispatch.message(), shown)?)
+        let (task, secret) = self.sealing.open(dispatch.message(), shown)?;
+        self.stream.receiver.unseal(secret.of_dispatcher());
+        let (announced, sealer) = secret.worker()?;
+        self.stream.sender.seal(sealer, Some(announced));
+        self.secret = Some(secret);
+        Ok(task)
+    }
+
+    /// What the job's streams are sealed with.
+    ///
+    /// # Errors
+    /// It has not got its task.
+    pub fn secret(&self) -> Result<&JobSecret> {
+        self.secret.as_ref().context("it has no task yet")
     }
 
     /// Says that it works.
@@ -325,6 +342,8 @@ impl Call {
             stream = self.connection.accept() => stream?,
             () = over => return Err(StreamError::Ended.into()),
         };
+        let announced = stream.receiver.expect_of(&[Kind::Sealed]).await?.sealed()?;
+        stream.asked(self.secret()?, Lane::Verify, &announced)?;
         let frame = stream.receiver.expect_of(&[Kind::Verify]).await?;
         let verify = frame.open::<Verify>(Version::LATEST, self.connection.node())?.message().clone();
         Ok((stream, verify, self.source(self.truth().1.to_vec())?))
@@ -351,7 +370,7 @@ impl Call {
         let Ok((mut stream, verify, source)) = self.verified().await else { return Ok(()) };
         let length = self.truth().1.len() as u64;
         eider_net::send(&mut stream.sender, &source, verify.offset, length, PATIENT).await?;
-        stream.sender.finish();
+        stream.sender.finish().await;
         self.until_reset().await;
         Ok(())
     }
@@ -379,17 +398,31 @@ impl Call {
         self.fetch_by(Kind::Fetch, &fetch.to_payload()).await
     }
 
-    /// Opens a stream to the requester, with any frame on it.
+    /// Opens a stream to the requester, with any frame on it: sealed, if it has its task.
     ///
     /// # Errors
     /// The connection.
     pub async fn fetch_by(&self, kind: Kind, payload: &[u8]) -> Result<JobStream> {
         let mut stream = self.connection.open().await?;
+        if let Some(secret) = &self.secret {
+            stream.ask(secret, Lane::Fetch)?;
+        }
         stream.sender.frame(kind, payload).await?;
         Ok(stream)
     }
 
-    /// All that comes on a stream: how many bytes, and the code that it was reset with, if it was.
+    /// Opens a stream to the requester that announces a sealed question of a job, and goes on with what has no seal.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn announce(&self, offer: OfferId) -> Result<JobStream> {
+        let announced = encode_frame(Kind::Sealed, &Sealed { offer, salt: [7; 32] }.to_payload())?;
+        let mut stream = self.connection.open().await?;
+        stream.sender.bytes([&announced, &[0; 64][..]].concat().into()).await?;
+        Ok(stream)
+    }
+
+    /// All that comes on a stream, less its seals: how many bytes, and the code that it was reset with, if it was.
     ///
     /// # Errors
     /// The connection.
@@ -413,7 +446,7 @@ impl Raw {
     /// The stream.
     pub async fn call(&self) -> Result<(RawStream, OfferId, Offer)> {
         let (send, recv) = self.connection.accept_bi().await?;
-        let mut stream = RawStream { send, recv };
+        let mut stream = RawStream { send, recv, sealer: None };
         let payload = stream.read().await?;
         let key = payload.get(7..39).context("no key")?.try_into()?;
         let offer = Signed::<Offer>::open(&payload, Version::LATEST, PublicKey::from_bytes(key).node_id())?;
@@ -421,8 +454,22 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Takes the Dispatch that comes for an Offer; what is said from here on is sealed.
+    ///
+    /// # Errors
+    /// The stream.
+    pub async fn task(&self, stream: &mut RawStream, offer: &Offer) -> Result<Task> {
+        let dispatch = Signed::<Dispatch>::open(&stream.read().await?, Version::LATEST, offer.requester)?;
+        let (task, secret) = self.sealing.open(dispatch.message(), None)?;
+        let (announced, sealer) = secret.worker()?;
+        stream.sealer = Some((Some(announced), sealer));
+        Ok(task)
+    }
+}
+
 impl RawStream {
-    /// The next frame's payload.
+    /// The next frame's payload, in clear.
     ///
     /// # Errors
     /// The stream.
@@ -439,7 +486,15 @@ impl RawStream {
     /// # Errors
     /// The stream.
     pub async fn say<T: Body>(&mut self, message: &Signed<T>) -> Result<()> {
-        Ok(self.send.write_all(&encode_frame(T::KIND, &message.to_payload())?).await?)
+        let mut frame = encode_frame(T::KIND, &message.to_payload())?;
+        if let Some((announced, sealer)) = &mut self.sealer {
+            let clear = std::mem::take(&mut frame);
+            if let Some(announced) = announced.take() {
+                frame = encode_frame(Kind::Sealed, &announced.to_payload())?;
+            }
+            sealer.seal(&clear, &mut frame)?;
+        }
+        Ok(self.send.write_all(&frame).await?)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Strangers that play requesters against workers.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -29,7 +30,12 @@ pub struct Stranger {
     pub endpoint: Endpoint,
     /// To the worker.
     pub connection: Connection,
+    /// What the streams of the jobs are sealed with that it dispatched, on whatever connection.
+    secrets: Secrets,
 }
+
+/// By job.
+type Secrets = Arc<Mutex<HashMap<OfferId, JobSecret>>>;
 
 impl Stranger {
     /// Jobs of one requester that a worker of the neighbourhood runs at a time.
@@ -63,7 +69,7 @@ impl Stranger {
     pub async fn dial_from(address: [u8; 4], worker: &Candidate) -> Result<Self> {
         let identity = Self::identity()?;
         let endpoint = Endpoint::bind((IpAddr::V4(Ipv4Addr::from(address)), 0).into(), &identity)?;
-        Self::over(identity, endpoint, worker).await
+        Self::over(identity, endpoint, worker, Secrets::default()).await
     }
 
     /// The same with other settings of QUIC.
@@ -73,7 +79,7 @@ impl Stranger {
     pub async fn dial_tuned(worker: &Candidate, tune: impl Fn(&mut quinn::TransportConfig)) -> Result<Self> {
         let identity = Self::identity()?;
         let endpoint = Endpoint::bind_tuned(SocketAddr::from(([127, 0, 0, 1], 0)), &identity, tune)?;
-        Self::over(identity, endpoint, worker).await
+        Self::over(identity, endpoint, worker, Secrets::default()).await
     }
 
     /// One that lets the worker send one byte at a time.
@@ -92,12 +98,20 @@ impl Stranger {
     /// # Errors
     /// No connection.
     pub async fn again(&self, worker: &Candidate) -> Result<Self> {
-        Self::over(self.identity.clone(), self.endpoint.clone(), worker).await
+        Self::over(self.identity.clone(), self.endpoint.clone(), worker, self.secrets.clone()).await
     }
 
-    async fn over(identity: Identity, endpoint: Endpoint, worker: &Candidate) -> Result<Self> {
+    async fn over(identity: Identity, endpoint: Endpoint, worker: &Candidate, secrets: Secrets) -> Result<Self> {
         let connection = endpoint.connect(worker.address.parse()?, worker.node).await?;
-        Ok(Self { identity, endpoint, connection })
+        Ok(Self { identity, endpoint, connection, secrets })
+    }
+
+    /// What the streams of a job are sealed with that it dispatched.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn secret(&self, job: OfferId) -> Result<JobSecret> {
+        secret_of(&self.secrets, job)
     }
 
     /// The task of a query without inputs.
@@ -161,7 +175,7 @@ impl Stranger {
         Signed::sign(&self.identity, Version::LATEST, message)
     }
 
-    /// The payload of a signed message whose body is changed, and which is signed again, in a domain such as `eider/2 offer`.
+    /// The payload of a signed message whose body is changed, and which is signed again, in a domain such as `eider/3 offer`.
     ///
     /// # Errors
     /// A message that is built otherwise than this expects.
@@ -210,7 +224,7 @@ impl Stranger {
     /// An answer.
     pub async fn refused(&self, bytes: Vec<u8>) -> Result<ResetCode> {
         let mut stream = self.says(bytes).await?;
-        stream.sender.finish();
+        stream.sender.finish().await;
         Self::refusal(&mut stream).await
     }
 
@@ -306,7 +320,30 @@ impl Stranger {
     /// # Errors
     /// A sealing key that is none.
     pub fn dispatch(&self, id: OfferId, bid: &Bid, task: &Task) -> Result<Signed<Dispatch>> {
-        Ok(self.sign(task.seal(id, self.connection.node(), bid.sealing, None)?))
+        let (dispatch, secret) = task.seal(id, self.connection.node(), bid.sealing, None)?;
+        self.secrets.lock().map_err(|e| anyhow::anyhow!("{e}"))?.insert(id, secret);
+        Ok(self.sign(dispatch))
+    }
+
+    /// Sends it; all that follows on the stream is sealed.
+    ///
+    /// # Errors
+    /// As [`Stranger::dispatch`]; the stream.
+    pub async fn dispatches(&self, stream: &mut JobStream, id: OfferId, bid: &Bid, task: &Task) -> Result<()> {
+        let dispatch = self.dispatch(id, bid, task)?;
+        self.sends(stream, &dispatch).await
+    }
+
+    /// The same with a Dispatch that was made before.
+    ///
+    /// # Errors
+    /// As [`Stranger::dispatches`].
+    pub async fn sends(&self, stream: &mut JobStream, dispatch: &Signed<Dispatch>) -> Result<()> {
+        let secret = self.secret(dispatch.message().offer)?;
+        stream.sender.send(dispatch).await?;
+        stream.sender.seal(secret.dispatcher(), None);
+        stream.receiver.unseal_answer(&secret, Lane::Job, secret.salt());
+        Ok(())
     }
 
     /// Offers and dispatches a task; the stream that its Commit will come on.
@@ -323,7 +360,7 @@ impl Stranger {
     /// As [`Stranger::run`].
     pub async fn run_with(&self, task: &Task, change: impl FnOnce(&mut Offer)) -> Result<(JobStream, OfferId)> {
         let (mut stream, id, bid) = self.accepted(&self.offer_with(task, change)?).await?;
-        stream.sender.send(&self.dispatch(id, &bid, task)?).await?;
+        self.dispatches(&mut stream, id, &bid, task).await?;
         Ok((stream, id))
     }
 
@@ -409,8 +446,18 @@ impl Stranger {
     /// The stream.
     pub async fn verify(&self, commit: &Commit, offset: u64) -> Result<JobStream> {
         let (root, _) = Self::root(commit)?;
-        let verify = self.sign(Verify { offer: commit.offer, root, offset });
-        self.says(Self::frame_of(&verify)).await
+        self.verify_by(Verify { offer: commit.offer, root, offset }).await
+    }
+
+    /// The same in its own words.
+    ///
+    /// # Errors
+    /// The stream; a job that it did not dispatch.
+    pub async fn verify_by(&self, verify: Verify) -> Result<JobStream> {
+        let mut stream = self.connection.open().await?;
+        stream.ask(&self.secret(verify.offer)?, Lane::Verify)?;
+        stream.sender.send(&self.sign(verify)).await?;
+        Ok(stream)
     }
 
     /// The code with which a result is refused.
@@ -512,12 +559,11 @@ impl Stranger {
 
     fn serve(&self, inputs: Vec<Vec<u8>>, how: Serving) -> Served {
         let (asked, connection, inputs) = (Arc::new(AtomicUsize::new(0)), self.connection.clone(), Arc::new(inputs));
-        let (counted, mut task) = (asked.clone(), JoinSet::new());
+        let (counted, secrets, mut task) = (asked.clone(), self.secrets.clone(), JoinSet::new());
         task.spawn(async move {
             let mut streams = JoinSet::new();
             while let Ok(mut stream) = connection.accept().await {
-                let Ok(frame) = stream.receiver.expect_of(&[Kind::Fetch]).await else { continue };
-                let Ok(fetch) = Fetch::decode(&frame.payload) else { continue };
+                let Ok(fetch) = question(&mut stream, &secrets).await else { continue };
                 counted.fetch_add(1, Ordering::Relaxed);
                 let inputs = inputs.clone();
                 streams.spawn(async move {
@@ -616,7 +662,7 @@ impl Serving {
     async fn answer(self, mut stream: JobStream, fetch: &Fetch, inputs: &[Vec<u8>]) -> Result<()> {
         match self {
             Self::Never => std::future::pending().await,
-            Self::Nothing => stream.sender.finish(),
+            Self::Nothing => stream.sender.finish().await,
             Self::Reset(code) => stream.reset(code),
             Self::ByDrops => loop {
                 stream.sender.bytes(vec![0].into()).await?;
@@ -631,7 +677,7 @@ impl Serving {
                 let source = Source { bytes: Arc::new(bytes), outboard, checked: false };
                 let pace = Pace { least: 1, within: Duration::from_secs(10) };
                 eider_net::send(&mut stream.sender, &source, fetch.start, fetch.end, pace).await?;
-                stream.sender.finish();
+                stream.sender.finish().await;
                 stream.sender.delivered().await;
             }
         }
@@ -650,6 +696,18 @@ impl Served {
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+fn secret_of(secrets: &Secrets, job: OfferId) -> Result<JobSecret> {
+    let secrets = secrets.lock().map_err(|e| anyhow::anyhow!("{e}"))?;
+    secrets.get(&job).cloned().context("it has dispatched no such job")
+}
+
+/// What a worker asks for on a stream.
+async fn question(stream: &mut JobStream, secrets: &Secrets) -> Result<Fetch> {
+    let announced = stream.receiver.expect_of(&[Kind::Sealed]).await?.sealed()?;
+    stream.asked(&secret_of(secrets, announced.offer)?, Lane::Fetch, &announced)?;
+    Ok(Fetch::decode(&stream.receiver.expect_of(&[Kind::Fetch]).await?.payload)?)
 }
 
 /// Verified bytes, in order.

@@ -41,7 +41,7 @@ pub struct Head {
     pub streams: u32,
     /// `window:` bytes that it lets the requester send unread; 128 KiB unless said.
     pub window: u32,
-    /// `alpn:` the version that it speaks; `eider/2` unless said.
+    /// `alpn:` the version that it speaks; `eider/3` unless said.
     pub alpn: String,
 }
 
@@ -60,7 +60,7 @@ impl Head {
             deadline: 600,
             streams: 64,
             window: 128 << 10,
-            alpn: "eider/2".into(),
+            alpn: "eider/3".into(),
             ..Self::default()
         };
         for line in text.lines().map_while(|l| l.strip_prefix("//! ")) {

@@ -9,9 +9,9 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let raw = caller.raw().await?;
     let (mut stream, id, offer) = raw.call().await?;
     stream.say(&raw.sign(raw.bid_for(id))).await?;
-    stream.read().await?;
+    raw.task(&mut stream, &offer).await?;
     let outcome = raw.truth().0;
     stream.say(&raw.sign(Commit { offer: id, task: offer.task, price: 0, outcome })).await?;
-    while stream.read().await.is_ok() {}
+    while stream.recv.read_chunk(usize::MAX, true).await?.is_some() {}
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.commit_truly().await?;
     call.settled().await?;
     call.commit(call.lie()).await?;
-    call.stream.sender.finish();
+    call.stream.sender.finish().await;
     tokio::time::timeout(Duration::from_secs(5), call.stream.sender.delivered()).await.context("it is not read")?;
     Ok(())
 }

@@ -12,7 +12,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     ensure!(frame.len() <= 400, "{} bytes, and four hundred strangers", frame.len());
     let cut = call.number % frame.len();
     call.stream.sender.bytes(frame[..cut].to_vec().into()).await?;
-    call.stream.sender.finish();
+    call.stream.sender.finish().await;
     call.until_reset().await;
     Ok(())
 }

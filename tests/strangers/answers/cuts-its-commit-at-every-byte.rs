@@ -15,7 +15,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.bid().await?;
     call.task().await?;
     call.stream.sender.bytes(frame[..cut].to_vec().into()).await?;
-    call.stream.sender.finish();
+    call.stream.sender.finish().await;
     call.until_reset().await;
     Ok(())
 }

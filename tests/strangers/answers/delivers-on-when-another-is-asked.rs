@@ -28,7 +28,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let Call { stream: JobStream { sender: mut job, receiver: _kept }, connection: _stands, .. } = call;
     let more = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        job.finish();
+        job.finish().await;
     };
     let deliver = eider_net::send(&mut stream.sender, &source, 0, PART + 5 * CHUNK_GROUP_BYTES, PATIENT);
     let ((), delivered) = tokio::join!(more, deliver);
@@ -36,7 +36,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     if let Err(e) = delivered {
         ensure!(matches!(e, BlobError::Stream(StreamError::Reset(_))), "stopped otherwise: {e}");
     }
-    stream.sender.finish();
+    stream.sender.finish().await;
     let _ = tokio::time::timeout(Duration::from_secs(5), stream.sender.delivered()).await;
     Ok(())
 }

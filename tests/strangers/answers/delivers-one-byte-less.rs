@@ -11,7 +11,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let (_, bytes) = call.truth();
     ensure!(bytes.len() < 16 << 10, "{} bytes are more than one group", bytes.len());
     stream.sender.bytes(bytes[..bytes.len() - 1].to_vec().into()).await?;
-    stream.sender.finish();
+    stream.sender.finish().await;
     call.until_reset().await;
     Ok(())
 }

@@ -10,7 +10,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     call.bid().await?;
     call.task().await?;
     call.commit_truly().await?;
-    call.stream.sender.finish();
+    call.stream.sender.finish().await;
     tokio::time::timeout(Duration::from_secs(5), call.stream.sender.delivered()).await.context("it is not taken")?;
     call.connection.close(ResetCode::ShuttingDown);
     Ok(())

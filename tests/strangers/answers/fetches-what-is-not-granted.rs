@@ -1,4 +1,5 @@
-//! Fetches before it has the task, then what the job has not: another input, another job's, ranges that are none.
+//! Fetches before it has the task, then without what only its task gives, then what the job has not: another input, another job's, ranges that
+//! are none.
 //! loses: a small task for each stream
 //! plan: 4 4
 //! input: 1000000
@@ -15,13 +16,16 @@ async fn refused(stream: JobStream, code: ResetCode) -> Result<()> {
     Ok(())
 }
 
-/// [P-FETCH-1]
+/// [P-FETCH-1], [P-SEAL-5]
 pub(crate) async fn play(caller: Caller) -> Result<()> {
     let mut call = caller.call().await?;
-    refused(call.fetch(0, 0, SIZE).await?, ResetCode::NotGranted).await?;
+    refused(call.fetch(0, 0, SIZE).await?, ResetCode::Unexpected).await?;
+    refused(call.announce(call.id()).await?, ResetCode::NotGranted).await?;
     call.bid().await?;
     call.task().await?;
     call.progress().await?;
+    refused(call.announce(OfferId::from_bytes([7; 32])).await?, ResetCode::NotGranted).await?;
+    refused(call.announce(call.id()).await?, ResetCode::Unsealed).await?;
     let other = Fetch { offer: OfferId::from_bytes([7; 32]), index: 0, start: 0, end: SIZE };
     refused(call.fetch_by(Kind::Fetch, &other.to_payload()).await?, ResetCode::NotGranted).await?;
     for index in [1, u32::MAX] {

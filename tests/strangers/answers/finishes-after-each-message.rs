@@ -16,7 +16,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     if call.number % 3 == 2 {
         call.commit_truly().await?;
     }
-    call.stream.sender.finish();
+    call.stream.sender.finish().await;
     call.until_reset().await;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Bids, and sends Progress of no task as fast as it is taken, until the job is over.
+//! Bids, and sends Progress of no task, in clear, as fast as it is taken.
 //! loses: the bytes that a window holds, and the time to read them
-//! fates: reset: quorum was reached
+//! fates: caught: message out of order | lost: it is not sealed
 
 use eider_tests::strangers::*;
 

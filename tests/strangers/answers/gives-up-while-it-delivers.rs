@@ -16,7 +16,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
             call.stream.reset(ResetCode::Withdrawn);
             stream.reset(ResetCode::Withdrawn);
         }
-        1 => call.stream.sender.finish(),
+        1 => call.stream.sender.finish().await,
         _ => call.connection.close(ResetCode::Withdrawn),
     }
     call.until_reset().await;

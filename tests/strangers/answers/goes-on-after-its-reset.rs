@@ -16,7 +16,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
         let said = (call.progress().await, call.commit_truly().await);
         ensure!(said.0.is_err() && said.1.is_err(), "its stream is still read");
     }
-    let got = Call::drain(call.fetch(0, 0, 100_000).await?).await?;
+    let got = Call::drain(call.announce(call.id()).await?).await?;
     ensure!(got == (0, Some(ResetCode::NotGranted)), "{got:?}");
     Ok(())
 }

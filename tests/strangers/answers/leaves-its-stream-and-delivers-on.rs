@@ -10,7 +10,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let mut call = caller.call().await?;
     let (mut stream, _, source) = call.first_of_all().await?;
     eider_net::send(&mut stream.sender, &source, 0, 1 << 20, PATIENT).await?;
-    call.stream.sender.finish();
+    call.stream.sender.finish().await;
     while let Ok(Some(_)) = stream.receiver.bytes().await {}
     // The requester gives the result's stream up, or the job is over.
     tokio::time::timeout(Duration::from_secs(20), stream.sender.delivered()).await.context("it is not given up")?;

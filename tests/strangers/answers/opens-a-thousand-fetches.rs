@@ -14,7 +14,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let (mut left, mut refused) = (vec![], 0);
     for n in 0..1_000 {
         let mut stream = call.connection.open().await?;
-        stream.sender.bytes(vec![Kind::Fetch as u8].into()).await?;
+        stream.sender.bytes(vec![Kind::Sealed as u8].into()).await?;
         if n < 64 {
             left.push(stream);
             continue;

@@ -13,7 +13,7 @@ pub(crate) async fn play(caller: Caller) -> Result<()> {
     let (mut stream, ..) = call.first_of_all().await?;
     match CODES.get(call.number % 4) {
         Some(code) => stream.reset(*code),
-        None => stream.sender.finish(),
+        None => stream.sender.finish().await,
     }
     call.until_reset().await;
     Ok(())

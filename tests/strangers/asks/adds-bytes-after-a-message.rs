@@ -13,7 +13,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
         ensure!(code == ResetCode::Malformed, "reset as {code}");
     }
     let offer = stranger.offer_with(&Stranger::task("SELECT 1"), |_| {})?;
-    let body = stranger.signed_again(&offer, "eider/2 offer", |body| body.push(0))?;
+    let body = stranger.signed_again(&offer, "eider/3 offer", |body| body.push(0))?;
     let code = stranger.refused(Stranger::frame(Kind::Offer as u8, body.len(), &body)).await?;
     ensure!(code == ResetCode::Malformed, "reset as {code}");
     Ok(())

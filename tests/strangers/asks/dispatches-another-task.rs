@@ -18,7 +18,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
         let (mut stream, id, bid) = stranger.accepted(&stranger.offer_with(&offered, |_| {})?).await?;
         let mut task = offered.clone();
         change(&mut task);
-        stream.sender.send(&stranger.dispatch(id, &bid, &task)?).await?;
+        stranger.dispatches(&mut stream, id, &bid, &task).await?;
         let code = Stranger::refusal(&mut stream).await?;
         ensure!(code == ResetCode::TaskMismatch, "reset as {code}");
     }

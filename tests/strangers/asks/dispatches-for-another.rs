@@ -11,8 +11,8 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
         let task = Stranger::task("SELECT 1");
         let (mut stream, id, bid) = stranger.accepted(&stranger.offer_with(&task, |_| {})?).await?;
         let dispatch = match for_worker {
-            true => task.seal(id, other, bid.sealing, None)?,
-            false => task.seal(OfferId::from_bytes([7; 32]), stranger.connection.node(), bid.sealing, None)?,
+            true => task.seal(id, other, bid.sealing, None)?.0,
+            false => task.seal(OfferId::from_bytes([7; 32]), stranger.connection.node(), bid.sealing, None)?.0,
         };
         stream.sender.send(&stranger.sign(dispatch)).await?;
         let code = Stranger::refusal(&mut stream).await?;

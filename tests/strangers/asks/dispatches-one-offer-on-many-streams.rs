@@ -16,7 +16,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
     }
     let mut running = 0;
     for (stream, id, bid) in &mut streams {
-        stream.sender.send(&stranger.dispatch(*id, bid, &task)?).await?;
+        stranger.dispatches(stream, *id, bid, &task).await?;
     }
     for (stream, ..) in &mut streams {
         let first = stream.receiver.frame_of(&[Kind::Progress]).await;

@@ -9,7 +9,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
     let task = Stranger::task(Stranger::LONG);
     let (mut stream, id, bid) = stranger.accepted(&stranger.offer_with(&task, |_| {})?).await?;
     let dispatch = stranger.dispatch(id, &bid, &task)?;
-    stream.sender.send(&dispatch).await?;
+    stranger.sends(&mut stream, &dispatch).await?;
     stream.sender.send(&dispatch).await?;
     let code = Stranger::reset_of(&mut stream).await?;
     ensure!(code == ResetCode::Unexpected, "reset as {code}");

@@ -20,7 +20,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
             }
             continue;
         }
-        stream.sender.send(&stranger.dispatch(id, &bid, &task)?).await?;
+        stranger.dispatches(&mut stream, id, &bid, &task).await?;
         let commit = stranger.commit(&mut stream).await?;
         ensure!(matches!(commit.outcome, Outcome::Failed { .. }), "{:?}", commit.outcome);
         pending.push((stream, commit));

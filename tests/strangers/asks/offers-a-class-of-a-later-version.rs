@@ -8,7 +8,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
     let stranger = Stranger::dial(&town.worker(0)).await?;
     let offer = stranger.offer_with(&Stranger::task("SELECT 1"), |_| {})?;
     for (from, to) in [(b"fpublic", b"fpublik"), (b"eclassf", b"eklassf")] {
-        let payload = stranger.signed_again(&offer, "eider/2 offer", |body| {
+        let payload = stranger.signed_again(&offer, "eider/3 offer", |body| {
             if let Some(at) = body.windows(from.len()).position(|w| w == from) {
                 body[at..at + to.len()].copy_from_slice(to);
             }

@@ -9,11 +9,11 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
     let task = Stranger::task("SELECT 1");
     let offer = stranger.offer_with(&task, |_| {})?;
     let (mut stream, id, bid) = stranger.accepted(&offer).await?;
-    stream.sender.send(&stranger.dispatch(id, &bid, &task)?).await?;
+    stranger.dispatches(&mut stream, id, &bid, &task).await?;
     let commit = stranger.commit(&mut stream).await?;
     stranger.settle(&mut stream, &commit).await?;
     let (mut stream, id, bid) = stranger.accepted(&offer).await?;
-    stream.sender.send(&stranger.dispatch(id, &bid, &task)?).await?;
+    stranger.dispatches(&mut stream, id, &bid, &task).await?;
     let code = Stranger::refusal(&mut stream).await?;
     ensure!(code == ResetCode::Unexpected, "reset as {code}");
     stranger.is_free().await

@@ -11,9 +11,9 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
     let offer = stranger.offer_with(&task, |_| {})?;
     let (mut first, id, bid) = stranger.accepted(&offer).await?;
     let (mut second, _, other_bid) = other.accepted(&offer).await?;
-    first.sender.send(&stranger.dispatch(id, &bid, &task)?).await?;
+    stranger.dispatches(&mut first, id, &bid, &task).await?;
     let commit = stranger.commit(&mut first).await?;
-    second.sender.send(&other.dispatch(id, &other_bid, &task)?).await?;
+    other.dispatches(&mut second, id, &other_bid, &task).await?;
     let code = Stranger::refusal(&mut second).await?;
     ensure!(code == ResetCode::Unexpected, "reset as {code}");
     stranger.settle(&mut first, &commit).await

@@ -1,12 +1,16 @@
-//! Takes a Commit a byte at a time and resets the stream after its header, more often than results may be kept.
+//! Takes a long Commit in drops and resets the stream after its header, more often than results may be kept.
 //! loses: the disk of each result, until the reset
 
 use eider_tests::strangers::*;
 
 pub(crate) async fn play(town: &'static Town) -> Result<()> {
-    let stranger = Stranger::dial_with_a_window_of_one_byte(&town.worker(0)).await?;
+    // Of a Commit of two records, the first tells what it is.
+    let tune = |transport: &mut quinn::TransportConfig| {
+        transport.receive_window(64u32.into()).stream_receive_window(64u32.into());
+    };
+    let stranger = Stranger::dial_tuned(&town.worker(0), tune).await?;
     for i in 0..17 {
-        let (mut stream, _) = stranger.run(&Stranger::task(&format!("SELECT {i}"))).await?;
+        let (mut stream, _) = stranger.run(&Stranger::task(&format!("SELECT error('{i}' || repeat('x', 30000))"))).await?;
         let header = loop {
             match stream.receiver.frame_of(&[Kind::Progress]).await {
                 Ok(Some(_)) => {}

@@ -12,7 +12,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
         bids.push((task, bid));
     }
     for (task, (stream, id, bid)) in &mut bids {
-        stream.sender.send(&stranger.dispatch(*id, bid, task)?).await?;
+        stranger.dispatches(stream, *id, bid, task).await?;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (_, (mut third, ..)) = bids.pop().context("there are three")?;

@@ -12,9 +12,9 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
         let (mut stream, id, bid) = stranger.accepted(&stranger.offer_with(&task, |_| {})?).await?;
         let node = stranger.connection.node();
         let mut dispatch = match way {
-            0 => task.seal(id, node, another, None)?,
-            1 => task.seal(id, node, bid.sealing, Some(task.hash()))?,
-            _ => task.seal(id, node, bid.sealing, None)?,
+            0 => task.seal(id, node, another, None)?.0,
+            1 => task.seal(id, node, bid.sealing, Some(task.hash()))?.0,
+            _ => task.seal(id, node, bid.sealing, None)?.0,
         };
         if way == 2 {
             dispatch.enc = [0; 32];

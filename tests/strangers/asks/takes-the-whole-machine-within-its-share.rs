@@ -16,7 +16,7 @@ async fn runs(stranger: &Stranger, task: &Task, change: impl Fn(&mut Offer)) -> 
         let (mut stream, id, bid) = stranger.bid(&stranger.offer_with(task, &change)?).await?;
         match &bid.answer {
             Ok(_) => {
-                stream.sender.send(&stranger.dispatch(id, &bid, task)?).await?;
+                stranger.dispatches(&mut stream, id, &bid, task).await?;
                 match stream.receiver.frame_of(Kind::ALL).await {
                     Ok(Some(frame)) if frame.kind == Kind::Progress => return Ok(Some(stream)),
                     Err(StreamError::Reset(ResetCode::OverCapacity)) => {}

@@ -10,7 +10,7 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
         let offer = stranger.offer_with(&task, |_| {})?;
         let (mut stream, id, bid) = stranger.accepted(&offer).await?;
         let dispatch = stranger.dispatch(id, &bid, &task)?;
-        stream.sender.send(&dispatch).await?;
+        stranger.sends(&mut stream, &dispatch).await?;
         let commit = stranger.commit(&mut stream).await?;
         let (root, _) = Stranger::root(&commit)?;
         let said = match way {

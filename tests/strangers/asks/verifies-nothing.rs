@@ -9,8 +9,8 @@ pub(crate) async fn play(town: &'static Town) -> Result<()> {
     for _ in 0..20 {
         let mut streams = vec![];
         for _ in 0..50 {
-            let verify = Verify { offer: OfferId::from_bytes(rand()), root: Hash::from_bytes(rand()), offset: 0 };
-            streams.push(stranger.says(Stranger::frame_of(&stranger.sign(verify))).await?);
+            let announced = Sealed { offer: OfferId::from_bytes(rand()), salt: rand() }.to_payload();
+            streams.push(stranger.says(Stranger::frame(Kind::Sealed as u8, announced.len(), &announced)).await?);
         }
         for stream in &mut streams {
             let code = Stranger::refusal(stream).await?;

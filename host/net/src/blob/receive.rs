@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::BlobError;
 use super::walk::{Step, Walk};
 use crate::pace::{Meter, Pace};
-use crate::stream::{Receiver, StreamError};
+use crate::stream::{Piece, Receiver, StreamError};
 
 /// Bytes that are handed to the sink at once when they come fast: large enough for a file.
 const SLAB: usize = 256 << 10;
@@ -49,17 +49,17 @@ pub async fn receive<S: BlobSink>(
 /// A stream's bytes.
 pub(super) trait Pieces: Send {
     /// What came already.
-    fn ready(&mut self) -> Option<Bytes>;
+    fn ready(&mut self) -> Result<Option<Piece>, StreamError>;
     /// What comes next; `None` at the end. May be dropped without loss.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, StreamError>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Option<Piece>, StreamError>> + Send;
 }
 
 impl Pieces for Receiver {
-    fn ready(&mut self) -> Option<Bytes> {
-        self.buffered()
+    fn ready(&mut self) -> Result<Option<Piece>, StreamError> {
+        Receiver::ready(self)
     }
-    async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
-        self.bytes().await
+    async fn next(&mut self) -> Result<Option<Piece>, StreamError> {
+        self.piece().await
     }
 }
 
@@ -150,7 +150,7 @@ impl<P: Pieces, S: BlobSink> Intake<'_, P, S> {
     /// Waits until there is a piece. The time of waiting is the peer's.
     async fn fill(&mut self) -> Result<(), BlobError> {
         while self.piece.is_empty() {
-            let next = match self.pieces.ready() {
+            let next = match self.pieces.ready()? {
                 Some(piece) => Some(piece),
                 None if self.verified == 0 => self.meter.wait(self.pieces.next()).await??,
                 None => match self.meter.wait(timeout(LINGER, self.pieces.next())).await {
@@ -162,8 +162,9 @@ impl<P: Pieces, S: BlobSink> Intake<'_, P, S> {
                     Err(slow) => return Err(slow.into()),
                 },
             };
-            self.piece = next.ok_or(StreamError::Ended)?;
-            self.meter.moved(self.piece.len());
+            let next = next.ok_or(StreamError::Ended)?;
+            self.meter.moved(next.moved);
+            self.piece = next.bytes;
         }
         Ok(())
     }
@@ -201,17 +202,17 @@ mod tests {
     }
 
     impl Pieces for Dripping {
-        fn ready(&mut self) -> Option<Bytes> {
-            None
+        fn ready(&mut self) -> Result<Option<Piece>, StreamError> {
+            Ok(None)
         }
-        async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
+        async fn next(&mut self) -> Result<Option<Piece>, StreamError> {
             if self.stream.is_empty() {
                 return Ok(None);
             }
             if !self.pause.is_zero() {
                 sleep(self.pause).await;
             }
-            Ok(Some(self.stream.split_to(self.piece.min(self.stream.len()))))
+            Ok(Some(self.stream.split_to(self.piece.min(self.stream.len())).into()))
         }
     }
 
@@ -322,10 +323,10 @@ mod tests {
         let cut = stream.len() - (24 << 10);
         struct Silent(Option<Bytes>);
         impl Pieces for Silent {
-            fn ready(&mut self) -> Option<Bytes> {
-                self.0.take()
+            fn ready(&mut self) -> Result<Option<Piece>, StreamError> {
+                Ok(self.0.take().map(Piece::from))
             }
-            async fn next(&mut self) -> Result<Option<Bytes>, StreamError> {
+            async fn next(&mut self) -> Result<Option<Piece>, StreamError> {
                 std::future::pending().await
             }
         }

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use super::walk::{Step, Walk};
 use super::{BlobError, Hashes, ReadAt, Source};
 use crate::pace::{Meter, Pace};
-use crate::stream::Sender;
+use crate::sealed::Sealing;
+use crate::stream::{Sender, StreamError};
 
 /// Bytes that a blocking thread reads at once: large enough that starting it costs nothing.
 const PIECE: usize = 256 << 10;
@@ -26,18 +27,23 @@ const STEP_MAX: usize = 16 << 10;
 /// [`BlobError`].
 pub async fn send(sender: &mut Sender, source: &Source, start: u64, end: u64, pace: Pace) -> Result<(), BlobError> {
     let mut meter = Meter::new(pace);
-    let mut encoding = Encoder::new(source, start, end)?.encode();
+    let encoder = Encoder::new(source, start, end)?;
     sender.begin()?;
+    // Pieces are sealed where they are read.
+    let mut encoding = Encoder { sealing: sender.sealing.take(), ..encoder }.encode();
     loop {
-        let (rest, mut piece) = encoding.await.map_err(|e| BlobError::Io(io::Error::other(e)))??;
-        let next = rest.map(Encoder::encode);
+        let (encoder, mut piece, last) = encoding.await.map_err(|e| BlobError::Io(io::Error::other(e)))??;
+        let next = if last { Err(encoder.sealing) } else { Ok(encoder.encode()) };
         while !piece.is_empty() {
             let taken = meter.wait(sender.some(&mut piece)).await??;
             meter.moved(taken);
         }
         match next {
-            Some(next) => encoding = next,
-            None => break,
+            Ok(next) => encoding = next,
+            Err(sealing) => {
+                sender.sealing = sealing;
+                break;
+            }
         }
     }
     sender.end();
@@ -49,14 +55,17 @@ struct Encoder {
     bytes: Arc<dyn ReadAt>,
     hashes: Arc<dyn Hashes>,
     checked: bool,
+    sealing: Option<Sealing>,
 }
 
-type Encoded = Result<(Option<Encoder>, Bytes), BlobError>;
+/// The encoder again, a piece, and whether it is the last.
+type Encoded = Result<(Encoder, Bytes, bool), BlobError>;
 
 impl Encoder {
     fn new(source: &Source, start: u64, end: u64) -> Result<Self, BlobError> {
         let (bytes, hashes) = (source.bytes.clone(), source.outboard.clone());
-        Ok(Self { walk: Walk::new(hashes.root(), hashes.size(), start, end)?, bytes, hashes, checked: source.checked })
+        let walk = Walk::new(hashes.root(), hashes.size(), start, end)?;
+        Ok(Self { walk, bytes, hashes, checked: source.checked, sealing: None })
     }
 
     /// The next piece, on a blocking thread that waits for nothing but the disk.
@@ -64,16 +73,21 @@ impl Encoder {
         tokio::task::spawn_blocking(move || self.piece())
     }
 
-    /// The next piece, and the encoder if there is more.
+    /// The next piece.
     fn piece(mut self) -> Encoded {
         let mut piece = Vec::with_capacity(PIECE + STEP_MAX);
-        while piece.len() < PIECE {
+        let mut last = false;
+        while piece.len() < PIECE && !last {
             match self.walk.next() {
                 Some(step) => self.step(&step, &mut piece)?,
-                None => return Ok((None, piece.into())),
+                None => last = true,
             }
         }
-        Ok((Some(self), piece.into()))
+        let piece = match &mut self.sealing {
+            Some(sealing) => sealing.seal(&piece).map_err(StreamError::from)?,
+            None => piece.into(),
+        };
+        Ok((self, piece, last))
     }
 
     fn step(&mut self, step: &Step, piece: &mut Vec<u8>) -> Result<(), BlobError> {
@@ -132,10 +146,10 @@ mod tests {
         let mut all = Vec::new();
         let mut encoder = Some(Encoder::new(source, start, end)?);
         while let Some(e) = encoder {
-            let (rest, piece) = e.piece()?;
+            let (rest, piece, last) = e.piece()?;
             assert!(piece.len() <= PIECE + STEP_MAX);
             all.extend_from_slice(&piece);
-            encoder = rest;
+            encoder = Some(rest).filter(|_| !last);
         }
         Ok(all)
     }
