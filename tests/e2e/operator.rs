@@ -13,8 +13,8 @@ use std::time::Duration;
 use eider_net::{Connection, Endpoint, Incoming, Receiver, Sender, StreamError};
 use eider_node::{Candidate, JobRecord, MemorySink, Notice, Requester, Requirement, load_or_create_key};
 use eider_protocol::{
-    Accept, Bid, CHUNK_GROUP_BYTES, Commit, FailureKind, Fetch, Identity, JobSecret, Kind, Lane, NodeId, Offer,
-    OfferId, Outcome, ResetCode, Sealed, Sealer, SealingKey, Signed, Task, Version, encode_frame,
+    Accept, Bid, CHUNK_GROUP_BYTES, Commit, FailureKind, Fetch, Identity, JobSecret, Kind, Lane, Metering, NodeId,
+    Offer, OfferId, Outcome, ResetCode, Sealed, Sealer, SealingKey, Signed, Task, Version, encode_frame,
 };
 use eider_tests::{Behaviour::Honest, Grid, Job, request_of};
 use tokio::sync::watch;
@@ -200,7 +200,8 @@ async fn impersonate(endpoint: Endpoint, (key, worker): (Identity, Candidate), e
             }
         }
     }
-    let outcome = Outcome::Failed { kind: FailureKind::Query, message: "no such bird".into() };
+    let outcome =
+        Outcome::Failed { kind: FailureKind::Query, message: "no such bird".into(), metering: Metering::default() };
     let commit = Commit { offer: id, task: offer.message().task, price: 0, outcome };
     let commit = encode_frame(Kind::Commit, &Signed::sign(&key, Version::LATEST, commit).to_payload()).unwrap();
     let _ = stream.sender.bytes(sealed(&commit, secret.worker().unwrap()).into()).await;
