@@ -72,8 +72,7 @@ fuzz-smoke: toolchain
 	@echo "fuzzing: some minutes to build the first time, then $(FUZZ_SECONDS) s for each of: $(FUZZ_TARGETS)"
 	@cd tests/fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_TARGET_DIR=$(OUT)/fuzz $(CARGO) build --release --locked --quiet \
 	  --target $$(rustc -vV | sed -n 's/^host: //p')
-	@if [ -d ../shared/attest-vectors ]; then python3 tests/fuzz/seeds.py ../shared/attest-vectors $(OUT)/fuzz/corpus; \
-	 else echo "fuzz: genuine evidence is not at hand, its targets start from nothing"; fi
+	@python3 tests/fuzz/seeds.py attest/core/tests/vectors $(OUT)/fuzz/corpus $(EIDER_ATTEST_VECTORS)
 	@for t in $(OUT)/fuzz/*/release; do for k in $(FUZZ_TARGETS); do \
 	  mkdir -p $(OUT)/fuzz/corpus/$$k; cp -n tests/fuzz/corpus/$$k/* $(OUT)/fuzz/corpus/$$k/ 2>/dev/null; \
 	  $$t/$$k -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=3000 -artifact_prefix=$(OUT)/fuzz/$$k- -verbosity=0 \

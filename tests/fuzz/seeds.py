@@ -1,4 +1,4 @@
-"""Seeds for the evidence targets out of genuine vectors, where those are at hand: seeds.py VECTORS CORPUS."""
+"""Seeds for the evidence targets out of genuine vectors: seeds.py VECTORS CORPUS [FOLDER of those that are not in the repository]."""
 
 import re
 import base64
@@ -25,11 +25,16 @@ snp, tdx = vectors / "snp", vectors / "tdx"
 ask, ark = ders(snp / "cert_chain_milan")
 report = bytes.fromhex((snp / "report_milan.hex").read_text().strip())
 seed("sev_snp", "milan", report, (snp / "vcek_milan.der").read_bytes(), ask)
-seed("sev_snp", "vlek", (snp / "coco_test-vlek-report.bin").read_bytes(), (snp / "coco_test-vlek.der").read_bytes(), ark)
 for quote in ("tdx_quote", "tdx_quote_td15ex"):
     seed("tdx", quote, (tdx / quote).read_bytes(), (tdx / f"{quote}_collateral.json").read_bytes())
 for document in (vectors / "nitro").glob("*.cose"):
     seed("nitro", document.name, document.read_bytes())
-(corpus / "event_log").mkdir(parents=True, exist_ok=True)
-for log in (vectors / "eventlog").iterdir():
-    (corpus / "event_log" / log.name).write_bytes(log.read_bytes())
+if len(sys.argv) > 3:
+    beside = Path(sys.argv[3])
+    vlek = beside / "snp" / "coco_test-vlek-report.bin"
+    seed("sev_snp", "vlek", vlek.read_bytes(), (beside / "snp" / "coco_test-vlek.der").read_bytes(), ark)
+    (corpus / "event_log").mkdir(parents=True, exist_ok=True)
+    for log in (beside / "eventlog").iterdir():
+        (corpus / "event_log" / log.name).write_bytes(log.read_bytes())
+else:
+    print("fuzz: no event logs at hand (EIDER_ATTEST_VECTORS names their folder): that target starts from nothing")

@@ -1,4 +1,4 @@
-//! Genuine vendor evidence, which is not part of this repository.
+//! Genuine vendor evidence: what `tests/vectors` has, and what lies beside the repository. Its README says what is where.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,19 +8,22 @@ use base64::Engine;
 use eider_attest::{AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, Reason, Root};
 use eider_protocol::{Hash, NodeId, OfferId};
 
-/// The folder of genuine vectors; without it, a test says that it was skipped.
-pub(crate) fn vectors(kind: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/attest-vectors").join(kind);
-    if !folder.is_dir() {
-        println!("SKIPPED: no genuine vectors at ../shared/attest-vectors/{kind}");
-        return None;
-    }
-    Some(folder)
+/// The folder of one kind of genuine vectors, for [`file`].
+pub(crate) fn vectors(kind: &str) -> PathBuf {
+    PathBuf::from(kind)
 }
 
-/// A file of that folder.
+/// A file of that folder. Fails the test if it is neither in the repository nor beside it.
 pub(crate) fn file(folder: &Path, name: &str) -> Vec<u8> {
-    std::fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let beside = std::env::var_os("EIDER_ATTEST_VECTORS")
+        .map_or_else(|| project.join("../../../shared/attest-vectors"), PathBuf::from);
+    let places = [project.join("tests/vectors"), beside];
+    let found = places.iter().map(|place| place.join(folder).join(name)).find(|path| path.is_file());
+    let Some(path) = found else {
+        panic!("{} is in none of {places:?}: see attest/core/tests/vectors/README.md", folder.join(name).display())
+    };
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// DER of every certificate in a PEM file.

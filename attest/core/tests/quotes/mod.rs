@@ -91,17 +91,14 @@ pub(crate) fn azure(folder: &Path, name: &str) -> Evidence {
 }
 
 pub(crate) fn genuine() -> Vec<(&'static str, Evidence)> {
-    let mut all = vec![];
-    if let Some(tpm) = vectors("tpm") {
-        all.push(("google", google(&tpm, 11)));
-        all.push(("software TPM", software_tpm(&tpm)));
-        all.push(("keylime", keylime(&tpm)));
-    }
-    if let Some(folder) = vectors("azure") {
-        all.push(("azure SNP", azure(&folder, "snp_evidence-v2.json")));
-        all.push(("azure TDX", azure(&folder, "tdx_evidence-v1.json")));
-    }
-    all
+    let (tpm, clouds) = (vectors("tpm"), vectors("azure"));
+    vec![
+        ("google", google(&tpm, 11)),
+        ("software TPM", software_tpm(&tpm)),
+        ("keylime", keylime(&tpm)),
+        ("azure SNP", azure(&clouds, "snp_evidence-v2.json")),
+        ("azure TDX", azure(&clouds, "tdx_evidence-v1.json")),
+    ]
 }
 
 pub(crate) fn qualifying(evidence: &Evidence) -> Vec<u8> {

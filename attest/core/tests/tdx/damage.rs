@@ -12,7 +12,7 @@ use super::{
 };
 
 fn both() -> Vec<Case> {
-    version_4().into_iter().chain(version_5()).collect()
+    vec![version_4(), version_5()]
 }
 
 /// Where the parts of a genuine quote are.
@@ -201,11 +201,11 @@ fn no_length_of_collateral_panics_or_is_proven() {
 
 #[test]
 fn other_genuine_quotes_never_panic() {
-    let Some(case) = version_4() else { return };
+    let case = version_4();
     for name in
         ["gtg_prod_quote_SPR_E4.dat", "gtg_quote_v5_sample.dat", "azure/tdx_td-quote.bin", "azure/tdx_quote.bin"]
     {
-        let quote = vector(name).unwrap();
+        let quote = vector(name);
         assert!(!Case { quote, ..case.clone() }.judge().reasons.is_empty(), "{name}");
     }
 }

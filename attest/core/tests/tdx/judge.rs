@@ -1,6 +1,6 @@
 //! A quote, its collateral, a policy and a time; and the verdict.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use eider_attest::{
     AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, Reason, Verifier,
@@ -8,6 +8,8 @@ use eider_attest::{
 };
 use eider_protocol::{Hash, NodeId, OfferId};
 use serde_json::Value;
+
+use super::common::{file, vectors};
 
 /// SHA-256 of Intel's root.
 pub(crate) const INTEL: &str = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3";
@@ -50,15 +52,15 @@ impl Verdict {
 }
 
 impl Case {
-    /// From the samples; `None`, and a line that says so, if they are not there.
-    pub(crate) fn genuine(name: &str, now: i64) -> Option<Self> {
-        let (quote, collateral) = (vector(name)?, vector(&format!("{name}_collateral.json"))?);
+    /// From the samples.
+    pub(crate) fn genuine(name: &str, now: i64) -> Self {
+        let (quote, collateral) = (vector(name), vector(&format!("{name}_collateral.json")));
         let report_data = report_data(&quote);
         let collateral = serde_json::from_slice(&collateral).unwrap();
         let accept =
             "any_measurement = true\nstatuses = [\"UpToDate\"]\nplatform = [\"dynamic\", \"cached-keys\", \"smt\"]"
                 .into();
-        Some(Self { quote, collateral, report_data, now, root: INTEL.into(), accept, seen: BTreeMap::new() })
+        Self { quote, collateral, report_data, now, root: INTEL.into(), accept, seen: BTreeMap::new() }
     }
 
     pub(crate) fn policy(&self) -> AttestPolicy {
@@ -133,13 +135,8 @@ pub(crate) fn report_data(quote: &[u8]) -> [u8; 64] {
     quote[body + 520..body + 584].try_into().unwrap()
 }
 
-/// A file of the samples, `tdx/` unless it says otherwise.
-pub(crate) fn vector(name: &str) -> Option<Vec<u8>> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/attest-vectors");
-    if !root.is_dir() {
-        println!("SKIPPED: {} is not there, and {name} in it", root.display());
-        return None;
-    }
-    let name = if name.contains('/') { name.into() } else { format!("tdx/{name}") };
-    Some(std::fs::read(root.join(&name)).unwrap_or_else(|e| panic!("{name}: {e}")))
+/// A genuine vector, of `tdx/` unless it says otherwise.
+pub(crate) fn vector(name: &str) -> Vec<u8> {
+    let (folder, name) = name.split_once('/').unwrap_or(("tdx", name));
+    file(&vectors(folder), name)
 }
