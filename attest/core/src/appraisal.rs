@@ -10,7 +10,7 @@ use crate::snp::SevSnp;
 use crate::{AttestPolicy, Binding, Class, Code, Envelope, EnvelopeError, EvidenceKind, Reason, Tier};
 
 /// What is known of one property, in the words of AR4SI (draft-ietf-rats-ar4si).
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The evidence says nothing of it.

@@ -24,5 +24,5 @@ pub use appraisal::{
 pub use binding::Binding;
 pub use chain::Chain;
 pub use envelope::{ENVELOPE_MAX, Envelope, EnvelopeError, EvidenceKind, Tier};
-pub use policy::{Accept, AttestPolicy, AttestPolicyError, Measurement, Pcr, Root};
+pub use policy::{Accept, AttestPolicy, AttestPolicyError, Floor, Known, Measurement, Pcr, Root};
 pub use reason::{Class, Code, Reason};

@@ -1,10 +1,12 @@
 //! `policies/attest/*.toml`: what evidence must show.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eider_protocol::{DataClass, Hash};
 use serde::Deserialize;
 
+use crate::snp::Product;
 use crate::{EvidenceKind, Tier};
 
 /// A certificate that chains may end in.
@@ -46,6 +48,35 @@ pub struct Pcr {
     pub from: String,
 }
 
+/// Something that evidence names by its bytes, and whose or what it is: a chip, a platform, a signer's key.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// Hexadecimal.
+    #[serde(with = "hex::serde")]
+    pub value: Vec<u8>,
+    /// In which data centre it is, or who holds it, and who has said so.
+    pub from: String,
+}
+
+/// Lowest security version numbers of a product's firmware.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Turin and later alone.
+    pub fmc: Option<u8>,
+    /// Boot loader of the secure processor.
+    pub boot_loader: u8,
+    /// Its operating system.
+    pub tee: u8,
+    /// SNP firmware.
+    pub snp: u8,
+    /// Microcode: the low byte of the patch level, counted for each stepping apart.
+    pub microcode: u8,
+    /// Which advisories and reports the numbers are from.
+    pub from: String,
+}
+
 /// What evidence of one kind must show. Fields that are of another kind must not be given.
 #[derive(Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -66,16 +97,28 @@ pub struct Accept {
     pub pcrs: Vec<Pcr>,
     /// `tpm2`: an event log that leads to the quoted registers must come along.
     pub log: bool,
-    /// `sev-snp`: lowest security version numbers: boot loader, TEE, SNP, microcode.
-    pub tcb: [u8; 4],
+    /// `sev-snp`: the processors that are accepted, each from which firmware on. No other is.
+    pub products: BTreeMap<Product, Floor>,
     /// `sev-snp`: highest privilege level number that a report may be asked for from.
     pub vmpl: u32,
+    /// `sev-snp`: machines that are accepted, by chip id (64 bytes; 8 from Turin on); any, if there is no list.
+    pub chips: Option<Vec<Known>>,
+    /// `sev-snp`: clouds whose VLEK may sign in place of a chip's own key, as its certificate names them; none unless said. Such
+    /// a key is on many machines, and whoever gets it out of one can speak for all.
+    pub vlek_providers: Vec<String>,
+    /// `sev-snp`: SHA-384 of keys of which one must have signed the guest's identity block; any or none, if there is no list.
+    pub id_keys: Option<Vec<Known>>,
+    /// `sev-snp`: SHA-384 of keys of which one must have signed the identity key; any or none, if there is no list.
+    pub author_keys: Option<Vec<Known>>,
     /// `tdx`: TCB statuses that are accepted.
     pub statuses: Vec<String>,
     /// `tdx`: advisories that are not accepted whatever the status.
     pub deny_advisories: Vec<String>,
-    /// `tdx`: properties of multi-package servers that are accepted: `dynamic`, `cached-keys`, `smt`.
+    /// `tdx`, `sev-snp`: properties of the machine that are accepted: `smt`; with `tdx`, for servers with several packages,
+    /// `dynamic` and `cached-keys` too.
     pub platform: Vec<String>,
+    /// `tdx`: machines that are accepted, by PPID (16 bytes, in the certificate of the platform's key); any, if there is no list.
+    pub ppids: Option<Vec<Known>>,
 }
 
 /// A policy, with the hash that names it.
@@ -179,6 +222,11 @@ impl AttestPolicy {
         if self.class == DataClass::Sensitive && self.minimum < Tier::L2 {
             return no("minimum", "sensitive data is for L2 alone; no policy lowers that");
         }
+        if self.class == DataClass::Sensitive && self.development {
+            let why = "sensitive data would go to machines that prove nothing, for anybody can make development evidence: remove \
+                       `development`, or say `class = \"internal\"` to try things out";
+            return no("development", why);
+        }
         let kinds: Vec<_> = EvidenceKind::ALL.into_iter().filter(|k| self.accept(*k).is_some()).collect();
         if !self.development && self.minimum > Tier::L0 && !kinds.iter().any(|k| k.tier() >= self.minimum) {
             return no("minimum", "no kind of evidence in this policy can prove that tier");
@@ -192,18 +240,11 @@ impl AttestPolicy {
                     format!("{kind} has no `roots`: evidence without a pinned root proves nothing"),
                 ));
             }
-            let default = Accept::default();
-            let foreign = match kind {
-                EvidenceKind::Tpm2 => accept.any_measurement || !accept.measurements.is_empty() || accept.debug,
-                _ => accept.log || accept.quoted != default.quoted || accept.pcrs != default.pcrs,
-            } || (kind != EvidenceKind::SevSnp
-                && (accept.tcb != default.tcb || accept.vmpl != default.vmpl))
-                || (kind != EvidenceKind::Tdx
-                    && !(accept.statuses.is_empty()
-                        && accept.deny_advisories.is_empty()
-                        && accept.platform.is_empty()));
-            if foreign {
-                return Some((section, format!("{kind} has a field that belongs to another kind")));
+            if let Some(field) = accept.foreign(kind) {
+                return Some((section, format!("{kind} has `{field}`, a field that belongs to another kind")));
+            }
+            if let Some(found) = accept.machines(kind) {
+                return Some(found);
             }
             if accept.any_measurement && !accept.measurements.is_empty() {
                 return no("any_measurement", "it says `any_measurement` and names measurements too");
@@ -219,6 +260,77 @@ impl AttestPolicy {
                         format!("register {} has values and is not in `quoted`", pcr.index),
                     ));
                 }
+            }
+        }
+        None
+    }
+}
+
+impl Accept {
+    /// A field that means nothing for this kind.
+    fn foreign(&self, kind: EvidenceKind) -> Option<&'static str> {
+        use EvidenceKind::{Nitro, SevSnp, Tdx, Tpm2};
+        let tees = &[SevSnp, Tdx, Nitro][..];
+        let fields = [
+            ("any_measurement", self.any_measurement, tees),
+            ("measurements", !self.measurements.is_empty(), tees),
+            ("debug", self.debug, tees),
+            ("quoted", !self.quoted.is_empty(), &[Tpm2]),
+            ("pcrs", !self.pcrs.is_empty(), &[Tpm2]),
+            ("log", self.log, &[Tpm2]),
+            ("products", !self.products.is_empty(), &[SevSnp]),
+            ("vmpl", self.vmpl != 0, &[SevSnp]),
+            ("chips", self.chips.is_some(), &[SevSnp]),
+            ("vlek_providers", !self.vlek_providers.is_empty(), &[SevSnp]),
+            ("id_keys", self.id_keys.is_some(), &[SevSnp]),
+            ("author_keys", self.author_keys.is_some(), &[SevSnp]),
+            ("platform", !self.platform.is_empty(), &[SevSnp, Tdx]),
+            ("statuses", !self.statuses.is_empty(), &[Tdx]),
+            ("deny_advisories", !self.deny_advisories.is_empty(), &[Tdx]),
+            ("ppids", self.ppids.is_some(), &[Tdx]),
+        ];
+        fields.into_iter().find(|(_, given, kinds)| *given && !kinds.contains(&kind)).map(|(name, ..)| name)
+    }
+
+    /// What cannot be meant of processors, machines and signers: how the line begins, and why.
+    fn machines(&self, kind: EvidenceKind) -> Option<(String, String)> {
+        if kind == EvidenceKind::SevSnp {
+            if self.products.is_empty() {
+                let why =
+                    "sev-snp has no `products`: without the lowest versions of its firmware no processor is accepted";
+                return Some(("[sev-snp]".into(), why.into()));
+            }
+            for (product, floor) in &self.products {
+                if floor.fmc.is_some() != product.has_fmc() {
+                    let why =
+                        if product.has_fmc() { "has an `fmc`, and the floor must say which" } else { "has no `fmc`" };
+                    return Some((format!("[sev-snp.products.{product}]"), format!("{product} {why}")));
+                }
+            }
+            if let Some(word) = self.platform.iter().find(|word| *word != "smt") {
+                return Some(("platform".into(), format!("sev-snp knows no `{word}`; it knows `smt`")));
+            }
+        }
+        let lists = [
+            ("chips", &self.chips, &[64, 8][..]),
+            ("id_keys", &self.id_keys, &[48]),
+            ("author_keys", &self.author_keys, &[48]),
+            ("ppids", &self.ppids, &[16]),
+        ];
+        for (name, list, lengths) in lists {
+            let Some(list) = list else { continue };
+            if list.is_empty() {
+                return Some((
+                    name.into(),
+                    format!("`{name}` is empty and accepts nobody; without it any is accepted"),
+                ));
+            }
+            let is_one = |v: &[u8]| lengths.contains(&v.len()) && v.iter().any(|byte| *byte != 0);
+            if let Some(bad) = list.iter().find(|k| !is_one(&k.value)) {
+                let lengths: Vec<_> = lengths.iter().map(|n| (2 * n).to_string()).collect();
+                let digits = lengths.join(" or ");
+                let why = format!("`{name}` has {}: {digits} hexadecimal digits, not all 0", hex::encode(&bad.value));
+                return Some((name.into(), why));
             }
         }
         None

@@ -98,6 +98,14 @@ codes! {
     AdvisoryDenied, "advisory-denied", Insufficient, "update what the advisory names";
     /// The platform has a property that the policy does not accept.
     PlatformRefused, "platform-refused", Insufficient, "change the platform's setting, or accept it in the policy";
+    /// The processor is of a product that the policy does not name.
+    ProductRefused, "product-refused", Insufficient, "ask workers on a processor that the policy names; add a product only if its keys are still secret";
+    /// The guest was launched with a policy that lets its host do what must not be done, or whose meaning is not known.
+    GuestPolicyRefused, "guest-policy-refused", Insufficient, "launch the guest with a policy that does not allow what the detail names";
+    /// The machine, or who holds its key, is not on a list of the policy.
+    MachineUnknown, "machine-unknown", Insufficient, "ask a machine on the policy's list, or add this one, if you know who guards it";
+    /// Who launched the guest has not signed for it with a key of the policy.
+    LauncherUnknown, "launcher-unknown", Insufficient, "sign the guest's identity block with a key that the policy names, or add the key";
     /// The code that runs is not among the policy's reference values.
     MeasurementUnknown, "measurement-unknown", Insufficient, "add the measurement to the policy with its provenance, if you trust the build";
     /// The report was asked for by less privileged software than the policy wants.

@@ -6,13 +6,22 @@
 //!
 //! The signature is checked over the bytes as they came, not over fields that were parsed and written again. Reports of
 //! version 2, 3 and 5 are read; 5 differs in fields that are not looked at here.
+//!
+//! The certificate says of which line the processor is, and the report (from version 3 on) which of that line's processors it is.
+//! Its firmware's security versions are held against the policy's floor for that one, as reported and as at the guest's launch.
+
+use std::fmt;
 
 use ring::signature::ECDSA_P384_SHA384_FIXED;
-use x509_cert::der::{Decode, asn1::ObjectIdentifier};
+use serde::Deserialize;
+use x509_cert::der::{
+    Decode,
+    asn1::{Ia5StringRef, ObjectIdentifier},
+};
 
 use crate::chain::{self, Parsed};
 use crate::{
-    Accept, Chain, Code, EvidenceKind, Findings, Given, Reason, Status, TrustVector, Verifier,
+    Accept, Chain, Code, EvidenceKind, Findings, Floor, Given, Known, Reason, Status, TrustVector, Verifier,
     tee::{accept, judge, measured},
 };
 
@@ -27,6 +36,7 @@ const NUMBER: usize = 72;
 const fn amd(id: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(id)
 }
+const PRODUCT: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.2");
 const CHIP: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.4");
 const PROVIDER: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.5");
 const BOOT_LOADER: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.1");
@@ -35,8 +45,87 @@ const SNP: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.3");
 const MICROCODE: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.8");
 const FMC: ObjectIdentifier = amd("1.3.6.1.4.1.3704.1.3.9");
 
-/// The names of [`Accept::tcb`]'s numbers.
-const COMPONENTS: [&str; 4] = ["boot loader", "TEE", "SNP", "microcode"];
+/// A processor with SEV-SNP whose microcode is counted apart from the others'.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    /// EPYC 7003.
+    Milan,
+    /// EPYC 7003 with stacked cache.
+    MilanX,
+    /// EPYC 9004.
+    Genoa,
+    /// EPYC 9004 with stacked cache.
+    GenoaX,
+    /// EPYC 97x4 and 8004 (Siena), of one silicon.
+    Bergamo,
+    /// EPYC 9005.
+    Turin,
+    /// EPYC 9005 with dense cores.
+    TurinDense,
+}
+
+impl Product {
+    /// From the line that a certificate names, and the family, model and stepping that a report does.
+    fn of(line: &str, cpuid: Option<[u8; 3]>) -> Option<Self> {
+        Some(match (line, cpuid) {
+            ("Milan", None) => Self::Milan,
+            ("Genoa", None) => Self::Genoa,
+            ("Turin", None) => Self::Turin,
+            ("Milan", Some([0x19, 0x00..=0x0f, 2])) => Self::MilanX,
+            ("Milan", Some([0x19, 0x00..=0x0f, _])) => Self::Milan,
+            ("Genoa", Some([0x19, 0x10..=0x1f, 2])) => Self::GenoaX,
+            ("Genoa", Some([0x19, 0x10..=0x1f, _])) => Self::Genoa,
+            ("Genoa", Some([0x19, 0xa0..=0xaf, _])) => Self::Bergamo,
+            ("Turin", Some([0x1a, 0x00..=0x0f, _])) => Self::Turin,
+            ("Turin", Some([0x1a, 0x10..=0x1f, _])) => Self::TurinDense,
+            _ => return None,
+        })
+    }
+
+    /// Whether its security versions begin with that of the FMC.
+    pub(crate) const fn has_fmc(self) -> bool {
+        matches!(self, Self::Turin | Self::TurinDense)
+    }
+
+    /// Security versions of its firmware: name, place in a TCB version, place in certificates, and what a floor says.
+    fn versions(self) -> Vec<(&'static str, usize, ObjectIdentifier, fn(&Floor) -> u8)> {
+        let [boot_loader, tee, snp, microcode] = if self.has_fmc() { [1, 2, 3, 7] } else { [0, 1, 6, 7] };
+        let mut versions: Vec<(_, _, _, fn(&Floor) -> u8)> = vec![
+            ("boot loader", boot_loader, BOOT_LOADER, |f| f.boot_loader),
+            ("TEE", tee, TEE, |f| f.tee),
+            ("SNP", snp, SNP, |f| f.snp),
+            ("microcode", microcode, MICROCODE, |f| f.microcode),
+        ];
+        if self.has_fmc() {
+            versions.push(("FMC", 0, FMC, |f| f.fmc.unwrap_or(u8::MAX)));
+        }
+        versions
+    }
+}
+
+impl fmt::Display for Product {
+    /// As policies write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Milan => "milan",
+            Self::MilanX => "milan-x",
+            Self::Genoa => "genoa",
+            Self::GenoaX => "genoa-x",
+            Self::Bergamo => "bergamo",
+            Self::Turin => "turin",
+            Self::TurinDense => "turin-dense",
+        })
+    }
+}
+
+/// Bits of a guest's policy.
+const SMT_ALLOWED: u64 = 1 << 16;
+const ALWAYS_SET: u64 = 1 << 17;
+const MIGRATION_AGENT: u64 = 1 << 18;
+const DEBUG: u64 = 1 << 19;
+/// Bits 26 to 63 mean nothing yet.
+const RESERVED: u64 = !0 << 26;
 
 /// The verifier of [`EvidenceKind::SevSnp`].
 #[derive(Clone, Copy, Debug)]
@@ -98,19 +187,33 @@ impl<'a> Report<'a> {
     }
 
     fn is_debug(&self) -> bool {
-        self.policy() >> 19 & 1 == 1
+        self.policy() & DEBUG != 0
+    }
+
+    fn has_smt(&self) -> bool {
+        self.0[0x40] & 1 == 1
+    }
+
+    /// Family, model and stepping; reports of version 2 do not say.
+    fn cpuid(&self) -> Option<[u8; 3]> {
+        (self.number(0) >= 3).then(|| self.bytes(0x188))
     }
 
     fn vmpl(&self) -> u32 {
         self.number(0x30)
     }
 
-    fn reported_tcb(&self) -> [u8; 8] {
-        self.bytes(0x180)
-    }
-
     fn chip(&self) -> &[u8] {
         &self.0[0x1a0..0x1e0]
+    }
+
+    fn id_key(&self) -> &[u8] {
+        &self.0[0xe0..0x110]
+    }
+
+    /// Digest of the key that has signed the identity key, if one has.
+    fn author_key(&self) -> Option<&[u8]> {
+        (self.number(0x48) & 1 == 1).then(|| &self.0[0x110..0x140])
     }
 
     /// Whether a VLEK has signed it; `Err` holds what else.
@@ -141,6 +244,7 @@ impl<'a> Report<'a> {
         findings.claim("measurement", hex(0x90, 0xc0));
         findings.claim("host-data", hex(0xc0, 0xe0));
         findings.claim("id-key-digest", hex(0xe0, 0x110));
+        findings.claim("author-key-digest", self.author_key().map_or_else(String::new, hex::encode));
         findings.claim("reported-tcb", hex(0x180, 0x188));
         findings.claim("chip-id", hex(0x1a0, 0x1e0));
         findings.claim("committed-tcb", hex(0x1e0, 0x1e8));
@@ -175,6 +279,9 @@ fn look(
         hardware: Status::Affirming,
     };
     identity(&report, signer, findings);
+    firmware(&report, signer, accept, findings);
+    machine(&report, signer, accept, findings);
+    guest(&report, accept, findings);
     if report.0[0x50..0x90] != *report_data {
         findings.reason(Code::BindingMismatch, "the report data is not the digest of this binding");
     }
@@ -185,19 +292,16 @@ fn look(
         let detail = format!("asked for from VMPL {}; the policy allows up to {}", report.vmpl(), accept.vmpl);
         findings.reason(Code::VmplTooHigh, detail);
     }
-    tcb(&report, signer, accept, findings);
     measured(accept, &[("measurement".into(), &report.0[0x90..0xc0])], findings);
     Ok(())
 }
 
-/// Where the numbers of [`COMPONENTS`] are in a TCB version. Turin has a fifth, the FMC, before the others; its certificates
-/// say so.
-fn layout(signer: &Parsed<'_>) -> [(usize, ObjectIdentifier); 4] {
-    let at = if signer.extension(FMC).is_some() { [1, 2, 3, 7] } else { [0, 1, 6, 7] };
-    [(at[0], BOOT_LOADER), (at[1], TEE), (at[2], SNP), (at[3], MICROCODE)]
+/// A certificate's extension that is text.
+fn text<'a>(signer: &'a Parsed<'_>, id: ObjectIdentifier) -> Option<&'a str> {
+    Ia5StringRef::from_der(signer.extension(id)?).ok().map(|text| text.as_str())
 }
 
-/// Whether the certificate is of the chip, and of the firmware, that the report is of.
+/// Whether the certificate is of the chip that the report is of.
 fn identity(report: &Report<'_>, signer: &Parsed<'_>, findings: &mut Findings) {
     let mut mismatch = |detail: String| findings.reason(Code::IdentityMismatch, detail);
     match (report.is_by_vlek(), signer.extension(CHIP), signer.extension(PROVIDER)) {
@@ -220,27 +324,107 @@ fn identity(report: &Report<'_>, signer: &Parsed<'_>, findings: &mut Findings) {
         }
         (Err(other), ..) => mismatch(format!("the report says that a key of kind {other} has signed it")),
     }
-    let reported = report.reported_tcb();
-    let mut parts: Vec<_> = COMPONENTS.into_iter().zip(layout(signer)).collect();
-    if signer.extension(FMC).is_some() {
-        parts.push(("FMC", (0, FMC)));
-    }
-    for (name, (at, id)) in parts {
-        let certified = signer.extension(id).and_then(|value| u8::from_der(value).ok());
-        if certified != Some(reported[at]) {
+}
+
+/// Whether the processor is one that the policy names, the certificate is of the firmware that the report is of, and that firmware
+/// is new enough and stays so.
+fn firmware(report: &Report<'_>, signer: &Parsed<'_>, accept: &Accept, findings: &mut Findings) {
+    let Some(line) = text(signer, PRODUCT) else {
+        return findings.reason(Code::IdentityMismatch, "the certificate does not say of which product it is");
+    };
+    // With a stepping where the key is the chip's own: "Milan-B0".
+    let line = line.split('-').next().unwrap_or_default();
+    let Some(product) = Product::of(line, report.cpuid()) else {
+        let cpuid = report.cpuid().map_or_else(String::new, |cpuid| format!(", CPUID {}", hex::encode(cpuid)));
+        return findings.reason(Code::ProductRefused, format!("{}{cpuid} is not a product that is known", short(line)));
+    };
+    findings.claim("product", product);
+    let versions = product.versions();
+    let (reported, launched) = (report.bytes::<8>(0x180), report.bytes::<8>(0x1f0));
+    let (committed, current) = (report.bytes::<8>(0x1e0), report.bytes::<8>(0x38));
+    for (name, at, id, _) in &versions {
+        let (reported, committed, current) = (reported[*at], committed[*at], current[*at]);
+        let certified = signer.extension(*id).and_then(|value| u8::from_der(value).ok());
+        if certified != Some(reported) {
             let certified = certified.map_or("none".into(), |n| n.to_string());
-            mismatch(format!("the report's {name} has version {}; its certificate says {certified}", reported[at]));
+            let detail = format!("the report's {name} has version {reported}; its certificate says {certified}");
+            findings.reason(Code::IdentityMismatch, detail);
+        }
+        if committed < reported || current < committed {
+            let detail = format!(
+                "{name} has version {reported} as reported, {committed} as committed and {current} now: it may be rolled back \
+                 below what it reports"
+            );
+            findings.reason(Code::TcbTooOld, detail);
+        }
+    }
+    let Some(floor) = accept.products.get(&product) else {
+        return findings.reason(Code::ProductRefused, format!("{product} is not in the policy's `products`"));
+    };
+    for (name, at, _, least) in versions {
+        let least = least(floor);
+        for (tcb, when) in [(reported, ""), (launched, " at the guest's launch")] {
+            if tcb[at] < least {
+                let detail = format!("{product}: {name} has version {}{when}; the policy wants {least}", tcb[at]);
+                findings.reason(Code::TcbTooOld, detail);
+            }
         }
     }
 }
 
-/// Whether the reported TCB is new enough.
-fn tcb(report: &Report<'_>, signer: &Parsed<'_>, accept: &Accept, findings: &mut Findings) {
-    let reported = report.reported_tcb();
-    for ((name, (at, _)), least) in COMPONENTS.into_iter().zip(layout(signer)).zip(accept.tcb) {
-        if reported[at] < least {
-            let detail = format!("{name} has version {}; the policy wants {least}", reported[at]);
-            findings.reason(Code::TcbTooOld, detail);
+/// Whether the machine is one that the policy knows.
+fn machine(report: &Report<'_>, signer: &Parsed<'_>, accept: &Accept, findings: &mut Findings) {
+    if signer.extension(PROVIDER).is_some() {
+        let provider = text(signer, PROVIDER).unwrap_or_default();
+        findings.claim("vlek-provider", short(provider));
+        if !accept.vlek_providers.iter().any(|known| known == provider) {
+            let detail = format!("signed with a VLEK of `{}`, which is not in `vlek_providers`", short(provider));
+            findings.reason(Code::MachineUnknown, detail);
         }
     }
+    let Some(chips) = &accept.chips else { return };
+    let is_chip = |known: &Known| {
+        let (id, zeros) = report.chip().split_at(known.value.len().min(64));
+        id == known.value && zeros.iter().all(|byte| *byte == 0)
+    };
+    if !chips.iter().any(is_chip) {
+        let detail = format!("chip {} is not in the policy's `chips`", hex::encode(report.chip()));
+        findings.reason(Code::MachineUnknown, detail);
+    }
+}
+
+/// Whether the guest was launched as the policy wants, and by whom.
+fn guest(report: &Report<'_>, accept: &Accept, findings: &mut Findings) {
+    let policy = report.policy();
+    let mut refused = |why: &str| findings.reason(Code::GuestPolicyRefused, format!("guest policy {policy:#x}: {why}"));
+    if policy & ALWAYS_SET == 0 {
+        refused("bit 17, which is always one, is not");
+    }
+    if policy & MIGRATION_AGENT != 0 {
+        refused("a migration agent may take the guest elsewhere (bit 18)");
+    }
+    if policy & RESERVED != 0 {
+        refused("bits from 26 on are set, and what they allow is not known");
+    }
+    if (policy & SMT_ALLOWED != 0 || report.has_smt()) && !accept.platform.iter().any(|word| word == "smt") {
+        let what = if report.has_smt() { "the machine has it on" } else { "the guest's policy allows it (bit 16)" };
+        findings.reason(Code::PlatformRefused, format!("`smt` is not in the policy's `platform`; {what}"));
+    }
+    let lists = [
+        ("id_keys", &accept.id_keys, Some(report.id_key())),
+        ("author_keys", &accept.author_keys, report.author_key()),
+    ];
+    for (name, list, key) in lists {
+        let Some(list) = list else { continue };
+        if !key.is_some_and(|key| list.iter().any(|known| known.value == key)) {
+            let key = key.filter(|key| key.iter().any(|byte| *byte != 0));
+            let key = key.map_or("no key".into(), |key| format!("key {}", hex::encode(key)));
+            findings.reason(Code::LauncherUnknown, format!("{key} has signed, which is not in the policy's `{name}`"));
+        }
+    }
+}
+
+/// Other people's text, of a length that can be shown.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }

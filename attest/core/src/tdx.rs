@@ -70,6 +70,7 @@ pub fn verify(given: &Given<'_>, report_data: &[u8; 64], findings: &mut Findings
     binding(&quote.report, report_data, findings);
     measurements(&quote.report, accept, findings);
     configuration(&quote, accept, findings);
+    machine(&collateral, accept, findings);
     let Some(at) = dates(&collateral, given.now, findings)? else { return Ok(()) };
     // What this verifier says of debugging is left to `configuration`, and what it says of policies to `levels`.
     let verifier = QuoteVerifier::new(root).allow_debug(true);
@@ -107,6 +108,7 @@ fn say(quote: &TdQuote<'_>, collateral: &Collateral, findings: &mut Findings) {
         findings.claim("tee-tcb-svn-current", hex::encode(later.tee_tcb_svn2));
     }
     findings.claim("fmspc", hex::encode(collateral.platform.fmspc));
+    findings.claim("ppid", hex::encode(&collateral.platform.ppid));
     findings.claim("tcb-evaluation", collateral.tcb.tcb_evaluation_data_number);
     findings.claim("qe-evaluation", collateral.qe.tcb_evaluation_data_number);
 }
@@ -167,6 +169,14 @@ fn configuration(quote: &TdQuote<'_>, accept: &Accept, findings: &mut Findings) 
     if let Some(why) = attributes(quote) {
         findings.vector.configuration = Status::Contraindicated;
         findings.reason(Code::PlatformRefused, why);
+    }
+}
+
+/// Whether the platform is one that the policy knows.
+fn machine(collateral: &Collateral, accept: &Accept, findings: &mut Findings) {
+    let ppid = &collateral.platform.ppid;
+    if accept.ppids.as_ref().is_some_and(|known| !known.iter().any(|known| known.value == *ppid)) {
+        findings.reason(Code::MachineUnknown, format!("PPID {} is not in the policy's `ppids`", hex::encode(ppid)));
     }
 }
 

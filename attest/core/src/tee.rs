@@ -38,9 +38,13 @@ pub(crate) fn judge(findings: &mut Findings, spoken_of: TrustVector, verdict: &R
     for reason in findings.reasons.iter().chain(verdict.as_ref().err()) {
         match reason.code {
             Code::KindNotAccepted => {}
-            Code::DebugEnabled | Code::VmplTooHigh => vector.configuration = Status::Contraindicated,
-            Code::MeasurementUnknown => vector.executables = Status::Warning,
-            Code::TcbTooOld => vector.hardware = Status::Contraindicated,
+            Code::DebugEnabled | Code::VmplTooHigh | Code::GuestPolicyRefused => {
+                vector.configuration = Status::Contraindicated;
+            }
+            Code::PlatformRefused => vector.configuration = vector.configuration.max(Status::Warning),
+            Code::MeasurementUnknown | Code::LauncherUnknown => vector.executables = Status::Warning,
+            Code::TcbTooOld | Code::ProductRefused => vector.hardware = Status::Contraindicated,
+            Code::MachineUnknown => vector.hardware = vector.hardware.max(Status::Warning),
             _ => vector.instance_identity = Status::Contraindicated,
         }
     }

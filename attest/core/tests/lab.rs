@@ -7,7 +7,7 @@ mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{codes, envelope, given, policy};
+use common::{codes, envelope, floor, given, policy};
 use eider_attest::{
     Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Findings, Issued, Status, Tier, appraise,
     snp,
@@ -33,8 +33,19 @@ fn versions(boot_loader: u8, tee: u8, snp: u8, microcode: u8) -> Vec<(&'static [
     vec![(&[3, 1], number(boot_loader)), (&[3, 2], number(tee)), (&[3, 3], number(snp)), (&[3, 8], number(microcode))]
 }
 
+/// The extension that names a product.
+fn product(name: &str) -> Vec<(&'static [u64], Vec<u8>)> {
+    vec![(&[2], [&[0x16, name.len() as u8], name.as_bytes()].concat())]
+}
+
 fn vcek(lab: &Lab, chip: &[u8]) -> Leaf {
-    lab.leaf(&[versions(4, 1, 20, 200), vec![(&[4], chip.to_vec())]].concat())
+    lab.leaf(&[product("Genoa-B1"), versions(4, 1, 20, 200), vec![(&[4], chip.to_vec())]].concat())
+}
+
+/// FMC 1, boot loader 4, TEE 2, SNP 20, microcode 200.
+fn turin(lab: &Lab, chip: &[u8]) -> Leaf {
+    let own = vec![(&[4][..], chip.to_vec()), (&[3, 9], number(1))];
+    lab.leaf(&[product("Turin"), versions(4, 2, 20, 200), own].concat())
 }
 
 fn verdict(lab: &Lab, leaf: &Leaf, fields: &[(usize, &[u8])], lines: &str) -> Vec<Code> {
@@ -69,14 +80,14 @@ fn a_vcek_is_of_the_chip_that_the_report_names() {
     }
     let masked = [(0, &[2][..]), (0x180, &TCB)];
     assert_eq!(verdict(&lab, &vcek(&lab, &CHIP), &masked, ANY), [Code::IdentityMismatch]);
-    let without = lab.leaf(&versions(4, 1, 20, 200));
+    let without = lab.leaf(&[product("Genoa-B1"), versions(4, 1, 20, 200)].concat());
     assert_eq!(verdict(&lab, &without, &report, ANY), [Code::IdentityMismatch]);
 }
 
 #[test]
 fn a_vlek_names_no_chip_and_the_report_says_so() {
     let lab = Lab::new();
-    let vlek = lab.leaf(&[versions(4, 1, 20, 200), vec![(&[5], b"\x16\x03lab".to_vec())]].concat());
+    let vlek = lab.leaf(&[product("Genoa"), versions(4, 1, 20, 200), vec![(&[5], b"\x16\x03lab".to_vec())]].concat());
     let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x48, BY_VLEK), (0x180, &TCB)];
     assert_eq!(verdict(&lab, &vlek, &report, ANY), []);
     assert_eq!(verdict(&lab, &vlek, &[(0, &[3]), (0x180, &TCB)], ANY), [Code::IdentityMismatch]);
@@ -96,7 +107,11 @@ fn a_certificate_is_for_the_versions_that_the_report_names() {
         let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &tcb), (0x1a0, &CHIP)];
         assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::IdentityMismatch], "{at}");
         let report: [(usize, &[u8]); 3] = [(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)];
-        assert_eq!(verdict(&lab, &leaf, &report, &format!("{ANY}\ntcb = {least:?}")), [Code::TcbTooOld], "{at}");
+        assert_eq!(
+            verdict(&lab, &leaf, &report, &(ANY.to_string() + &floor("genoa", &least))),
+            [Code::TcbTooOld],
+            "{at}"
+        );
     }
 }
 
@@ -104,19 +119,171 @@ fn a_certificate_is_for_the_versions_that_the_report_names() {
 fn turins_versions_are_in_other_places() {
     let lab = Lab::new();
     let chip = [0x1e; 8];
-    let extensions = [versions(4, 2, 20, 200), vec![(&[4], chip.to_vec()), (&[3, 9], number(1))]].concat();
-    let leaf = lab.leaf(&extensions);
-    let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x180, &TURIN_TCB), (0x1a0, &chip)];
-    assert_eq!(verdict(&lab, &leaf, &report, &format!("{ANY}\ntcb = [4, 2, 20, 200]")), []);
-    for least in [[5, 0, 0, 0], [0, 3, 0, 0], [0, 0, 21, 0], [0, 0, 0, 201]] {
-        assert_eq!(verdict(&lab, &leaf, &report, &format!("{ANY}\ntcb = {least:?}")), [Code::TcbTooOld]);
+    let leaf = turin(&lab, &chip);
+    let report: [(usize, &[u8]); 4] = [(0, &[3]), (0x180, &TURIN_TCB), (0x1a0, &chip), (0x188, &[0x1a, 2, 1])];
+    let with = |least: &[u8]| verdict(&lab, &leaf, &report, &(ANY.to_string() + &floor("turin", least)));
+    assert_eq!(with(&[4, 2, 20, 200, 1]), []);
+    for least in [[5, 0, 0, 0, 0], [0, 3, 0, 0, 0], [0, 0, 21, 0, 0], [0, 0, 0, 201, 0], [0, 0, 0, 0, 2]] {
+        assert_eq!(with(&least), [Code::TcbTooOld], "{least:?}");
     }
     for at in [0, 1, 2, 3, 7] {
         let mut tcb = TURIN_TCB;
         tcb[at] += 1;
-        let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x180, &tcb), (0x1a0, &chip)];
+        let report: [(usize, &[u8]); 4] = [(0, &[3]), (0x180, &tcb), (0x1a0, &chip), (0x188, &[0x1a, 2, 1])];
         assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::IdentityMismatch], "{at}");
     }
+    let known = |id: &[u8]| format!("{ANY}\nchips = [{{ value = \"{}\", from = \"the test\" }}]", hex::encode(id));
+    assert_eq!(verdict(&lab, &leaf, &report, &known(&chip)), [], "eight bytes");
+    assert_eq!(verdict(&lab, &leaf, &report, &known(&[0x1f; 8])), [Code::MachineUnknown]);
+}
+
+#[test]
+fn each_product_has_its_own_floor() {
+    let lab = Lab::new();
+    let chip = [0x1e; 8];
+    let dense: [(usize, &[u8]); 4] = [(0, &[3]), (0x180, &TURIN_TCB), (0x1a0, &chip), (0x188, &[0x1a, 0x11, 0])];
+    for (name, cpuid, of) in [
+        ("Milan-B0", [0x19, 1, 1], "milan"),
+        ("Milan-B0", [0x19, 1, 2], "milan-x"),
+        ("Genoa-B1", [0x19, 0x11, 1], "genoa"),
+        ("Genoa", [0x19, 0x11, 2], "genoa-x"),
+        ("Genoa", [0x19, 0xa0, 2], "bergamo"),
+    ] {
+        let leaf = lab.leaf(&[product(name), versions(4, 1, 20, 200), vec![(&[4], CHIP.to_vec())]].concat());
+        let report: [(usize, &[u8]); 4] = [(0, &[3]), (0x180, &TCB), (0x1a0, &CHIP), (0x188, &cpuid)];
+        let with = |product: &str, microcode: u8| {
+            verdict(&lab, &leaf, &report, &(ANY.to_string() + &floor(product, &[0, 0, 0, microcode])))
+        };
+        assert_eq!(with(of, 200), [], "{of}");
+        assert_eq!(with(of, 201), [Code::TcbTooOld], "{of}");
+        for other in ["milan", "milan-x", "genoa", "genoa-x", "bergamo"] {
+            assert_eq!(with(other, 0), if other == of { vec![] } else { vec![Code::ProductRefused] }, "{of} {other}");
+        }
+    }
+    let leaf = turin(&lab, &chip);
+    let with = |of: &str| verdict(&lab, &leaf, &dense, &(ANY.to_string() + &floor(of, &[0; 5])));
+    assert_eq!(with("turin-dense"), []);
+    assert_eq!(with("turin"), [Code::ProductRefused]);
+    // A certificate and a report of different products, one that is not known yet, and none.
+    for (name, expected) in [("Turin", Code::ProductRefused), ("Venice", Code::ProductRefused)] {
+        let leaf = lab.leaf(&[product(name), versions(4, 1, 20, 200), vec![(&[4], CHIP.to_vec())]].concat());
+        let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x180, &TCB), (0x1a0, &CHIP)];
+        assert_eq!(verdict(&lab, &leaf, &report, ANY), [expected], "{name}");
+    }
+    let leaf = lab.leaf(&[versions(4, 1, 20, 200), vec![(&[4], CHIP.to_vec())]].concat());
+    let report: [(usize, &[u8]); 3] = [(0, &[3]), (0x180, &TCB), (0x1a0, &CHIP)];
+    assert_eq!(verdict(&lab, &leaf, &report, ANY), [Code::IdentityMismatch]);
+}
+
+/// The shipped policy's floors decide as its comments say; its roots and measurements do not matter here.
+#[test]
+fn the_shipped_floors_accept_todays_firmware_and_no_milan() {
+    let lab = Lab::new();
+    let text = include_str!("../../../policies/attest/sensitive.toml");
+    let genoa = "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1";
+    assert!(text.contains(genoa) && !text.contains("69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd"));
+    let root = hex::encode(ring::digest::digest(&ring::digest::SHA256, lab.root()));
+    let text = text.replace(genoa, &root).replace("measurements = []", "any_measurement = true");
+    let policy = AttestPolicy::parse(text.as_bytes()).unwrap();
+    let judge = |name: &str, cpuid: [u8; 3], tcb: [u8; 8]| {
+        let chip = if cpuid[0] == 0x1a { &CHIP[..8] } else { &CHIP[..] };
+        let at = if cpuid[0] == 0x1a { [1, 2, 3, 7] } else { [0, 1, 6, 7] };
+        let mut extensions = versions(tcb[at[0]], tcb[at[1]], tcb[at[2]], tcb[at[3]]);
+        if cpuid[0] == 0x1a {
+            extensions.push((&[3, 9], number(tcb[0])));
+        }
+        let leaf = lab.leaf(&[product(name), extensions, vec![(&[4], chip.to_vec())]].concat());
+        let report = leaf.report(&[(0, &[3]), (0x180, &tcb), (0x1a0, chip), (0x188, &cpuid)]);
+        let endorsements = [vec![leaf.der.clone()], lab.issuers.clone()].concat();
+        let envelope = envelope(EvidenceKind::SevSnp, report, endorsements);
+        let mut findings = Findings::default();
+        let verdict = snp::verify(&[0; 64], &given(&envelope, &policy, NOW), &mut findings);
+        codes(&verdict, &findings)
+    };
+    assert_eq!(judge("Turin", [0x1a, 2, 1], [1, 1, 1, 4, 0, 0, 0, 81]), []);
+    assert_eq!(judge("Turin", [0x1a, 2, 1], [0, 1, 1, 4, 0, 0, 0, 81]), [Code::TcbTooOld], "FMC");
+    assert_eq!(judge("Turin", [0x1a, 2, 1], [1, 1, 1, 3, 0, 0, 0, 81]), [Code::TcbTooOld]);
+    assert_eq!(judge("Genoa-B1", [0x19, 0x11, 1], [10, 0, 0, 0, 0, 0, 27, 86]), []);
+    assert_eq!(judge("Genoa-B1", [0x19, 0x11, 1], [10, 0, 0, 0, 0, 0, 23, 84]), [Code::TcbTooOld]);
+    assert_eq!(judge("Genoa-B2", [0x19, 0x11, 2], [10, 0, 0, 0, 0, 0, 27, 81]), []);
+    assert_eq!(judge("Genoa-A2", [0x19, 0xa0, 2], [10, 0, 0, 0, 0, 0, 27, 255]), [Code::ProductRefused]);
+    assert_eq!(judge("Turin", [0x1a, 0x11, 0], [255; 8]), [Code::ProductRefused]);
+    for snp in [22, 255] {
+        assert_eq!(judge("Milan-B0", [0x19, 1, 1], [255, 255, 0, 0, 0, 0, snp, 255]), [Code::ProductRefused]);
+    }
+}
+
+#[test]
+fn firmware_that_can_be_rolled_back_or_launched_the_guest_too_old_is_refused() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    let tcb = |at: usize, by: i8| {
+        let mut tcb = TCB;
+        tcb[at] = tcb[at].wrapping_add_signed(by);
+        tcb
+    };
+    let floor = ANY.to_string() + &floor("genoa", &[4, 1, 20, 200]);
+    let with = |field: usize, value: [u8; 8]| {
+        verdict(&lab, &leaf, &[(0, &[3]), (0x180, &TCB), (0x1a0, &CHIP), (field, &value)], &floor)
+    };
+    for at in [0, 1, 6, 7] {
+        assert_eq!(with(0x1e0, tcb(at, -1)), [Code::TcbTooOld], "committed, {at}");
+        assert_eq!(with(0x1e0, tcb(at, 1)), [Code::TcbTooOld], "committed above what runs, {at}");
+        assert_eq!(with(0x38, tcb(at, -1)), [Code::TcbTooOld], "current, {at}");
+        assert_eq!(with(0x38, tcb(at, 1)), [], "newer firmware that is not committed, {at}");
+        assert_eq!(with(0x1f0, tcb(at, -1)), [Code::TcbTooOld], "launch, {at}");
+        assert_eq!(with(0x1f0, tcb(at, 1)), [], "{at}");
+    }
+}
+
+#[test]
+fn guest_policies_that_allow_a_migration_agent_or_the_unknown_are_refused() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    let with = |policy: u64, lines: &str| {
+        let policy = policy.to_le_bytes();
+        verdict(&lab, &leaf, &[(0, &[3]), (8, &policy), (0x180, &TCB), (0x1a0, &CHIP)], lines)
+    };
+    const ONE: u64 = 1 << 17;
+    assert_eq!(with(ONE, ANY), []);
+    assert_eq!(with(0, ANY), [Code::GuestPolicyRefused], "bit 17");
+    assert_eq!(with(ONE | 1 << 18, ANY), [Code::GuestPolicyRefused], "migration agent");
+    for bit in 0..64 {
+        let expected = match bit {
+            18 | 26.. => vec![Code::GuestPolicyRefused],
+            19 => vec![Code::DebugEnabled],
+            _ => vec![],
+        };
+        assert_eq!(with(ONE | 1 << bit, ANY), expected, "bit {bit}");
+    }
+    let strict = format!("{ANY}\nplatform = []");
+    assert_eq!(with(ONE, &strict), []);
+    assert_eq!(with(ONE | 1 << 16, &strict), [Code::PlatformRefused], "the guest may run beside another thread");
+    assert_eq!(with(ONE | 1 << 16, &format!("{ANY}\nplatform = [\"smt\"]")), []);
+    let on: [(usize, &[u8]); 5] = [(0, &[3]), (8, &[0, 0, 2]), (0x40, &[1]), (0x180, &TCB), (0x1a0, &CHIP)];
+    assert_eq!(verdict(&lab, &leaf, &on, &strict), [Code::PlatformRefused], "the machine has it on");
+}
+
+#[test]
+fn who_launched_the_guest_is_known_by_keys() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    let (id, author) = ([0x1d; 48], [0xa0; 48]);
+    let keys =
+        |name: &str, key: &[u8]| format!("\n{name} = [{{ value = \"{}\", from = \"the test\" }}]", hex::encode(key));
+    let both = format!("{ANY}{}{}", keys("id_keys", &id), keys("author_keys", &author));
+    let with = |flags: u8, lines: &str| {
+        let flags = [flags];
+        let fields: [(usize, &[u8]); 6] =
+            [(0, &[3]), (0x48, &flags), (0x180, &TCB), (0x1a0, &CHIP), (0xe0, &id), (0x110, &author)];
+        verdict(&lab, &leaf, &fields, lines)
+    };
+    assert_eq!(with(1, &both), []);
+    assert_eq!(with(0, &both), [Code::LauncherUnknown], "the report says that no author has signed");
+    assert_eq!(with(1, &format!("{ANY}{}", keys("author_keys", &id))), [Code::LauncherUnknown]);
+    assert_eq!(with(1, &format!("{ANY}{}", keys("id_keys", &author))), [Code::LauncherUnknown]);
+    assert_eq!(with(1, ANY), []);
+    assert_eq!(verdict(&lab, &leaf, &[(0, &[3]), (0x180, &TCB), (0x1a0, &CHIP)], &both), [Code::LauncherUnknown]);
 }
 
 #[test]

@@ -41,12 +41,17 @@ fn the_shipped_policies_ask_for_what_their_class_needs() {
         }
     }
     assert!(policy("development.toml").development);
+    assert_eq!(policy("internal.toml").sev_snp, policy("sensitive.toml").sev_snp);
 }
 
 #[test]
 fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
     let root = format!("roots = [{{ name = \"r\", sha256 = \"{}\", from = \"here\" }}]", "ab".repeat(32));
     let head = "name = \"p\"\nclass = \"internal\"\n";
+    let floor = "boot_loader = 1\ntee = 1\nsnp = 1\nmicrocode = 1\nfrom = \"here\"\n";
+    let products = "products = { genoa = { boot_loader = 1, tee = 1, snp = 1, microcode = 1, from = \"here\" } }\n";
+    let (short, zeros) =
+        ("{ value = \"ab\", from = \"here\" }", format!("{{ value = \"{}\", from = \"here\" }}", "0".repeat(128)));
     for (text, line, says) in [
         (format!("{head}minimum = \"L1\"\nminimun = 1\n"), "line 4", "minimun"),
         (format!("{head}minimum = \"L7\"\n"), "line 3", "L7"),
@@ -57,6 +62,36 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
         (format!("{head}minimum = \"L1\"\n[tpm2]\n{root}\nany_measurement = true\n"), "line 4", "another kind"),
         (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nquoted = [0]\n"), "line 4", "another kind"),
         (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nvmpl = 1\n"), "line 4", "another kind"),
+        (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nchips = []\n"), "line 4", "`chips`"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}ppids = []\n"), "line 4", "`ppids`"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n"), "line 4", "no `products`"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\ntcb = [3, 0, 20, 209]\n"), "line 6", "tcb"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}chips = []\n"), "line 7", "accepts nobody"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}id_keys = [{short}]\n"), "line 7", "96 hex"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}chips = [{zeros}]\n"), "line 7", "not all 0"),
+        (
+            format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}platform = [\"cached-keys\"]\n"),
+            "line 7",
+            "it knows",
+        ),
+        (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nppids = [{short}]\n"), "line 6", "32 hex"),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n[sev-snp.products.turin]\n{floor}"), "line 6", "`fmc`"),
+        (
+            format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n[sev-snp.products.genoa]\nfmc = 1\n{floor}"),
+            "line 6",
+            "no `fmc`",
+        ),
+        (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n[sev-snp.products.rome]\n{floor}"), "line 6", "rome"),
+        (
+            format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n[sev-snp.products.genoa]\nfmcc = 1\n{floor}"),
+            "line 7",
+            "fmcc",
+        ),
+        (
+            "name = \"p\"\nclass = \"sensitive\"\nminimum = \"L2\"\ndevelopment = true\n".into(),
+            "line 4",
+            "remove `development`",
+        ),
         (
             format!(
                 "{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [1]\npcrs = [{{ index = 0, values = [\"{}\"], from = \"x\" }}]\n",

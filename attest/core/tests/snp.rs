@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{binding, codes, envelope, file, given, pem, policy, vectors};
+use common::{binding, codes, envelope, file, floor, given, pem, policy, vectors};
 use eider_attest::{Code, Envelope, EvidenceKind, Findings, snp, verifier};
 
 const NOW: i64 = 1_740_000_000;
@@ -201,6 +201,42 @@ fn a_report_for_a_less_privileged_level_is_refused() {
 }
 
 #[test]
+fn chips_and_clouds_and_simultaneous_threads_are_accepted_by_name() {
+    let folder = vectors("snp");
+    let (milan, cloud) = (Genuine::milan(&folder), Genuine::vlek(&folder));
+    let chips = |id: &[u8]| format!("{ANY}\nchips = [{{ value = \"{}\", from = \"the test\" }}]", hex::encode(id));
+    let chip = &milan.report[0x1a0..0x1e0];
+    assert_eq!(milan.codes(&chips(chip), NOW), []);
+    assert_eq!(milan.codes(&chips(&[7; 64]), NOW), [Code::MachineUnknown]);
+    assert_eq!(milan.codes(&chips(&chip[..8]), NOW), [Code::MachineUnknown], "a beginning is not the id");
+    // Reports that a cloud's key has signed name no chip.
+    assert_eq!(cloud.codes(&chips(chip), NOW), [Code::MachineUnknown]);
+    let clouds = |name: &str| format!("{ANY}\nvlek_providers = [{name}]");
+    assert_eq!(cloud.codes(&clouds("\"CN=cc-us-east-2.amazonaws.com\""), NOW), []);
+    assert_eq!(cloud.codes(&clouds("\"CN=cc-us-east-1.amazonaws.com\""), NOW), [Code::MachineUnknown]);
+    assert_eq!(cloud.codes(&clouds(""), NOW), [Code::MachineUnknown]);
+    assert_eq!(milan.codes(&clouds(""), NOW), [], "a chip's own key");
+    assert_eq!(milan.codes(&format!("{ANY}\nplatform = []"), NOW), [Code::PlatformRefused]);
+    let (_, findings) = cloud.codes_of(&cloud.report, cloud.ark(), ANY, NOW);
+    assert_eq!(findings.claims["vlek-provider"], "CN=cc-us-east-2.amazonaws.com");
+    assert_eq!(findings.claims["product"], "milan");
+}
+
+#[test]
+fn a_cloud_that_signs_for_its_guests_is_accepted_by_its_key() {
+    let folder = vectors("snp");
+    let genuine = Genuine::read(&folder, "coco_test-report.bin", "coco_test-vcek.der", "cert_chain_milan");
+    let keys = |name: &str, key: &[u8]| {
+        format!("{ANY}\n{name} = [{{ value = \"{}\", from = \"the test\" }}]", hex::encode(key))
+    };
+    let key = &genuine.report[0xe0..0x110];
+    assert_eq!(genuine.codes(&keys("id_keys", key), NOW), []);
+    assert_eq!(genuine.codes(&keys("id_keys", &[7; 48]), NOW), [Code::LauncherUnknown]);
+    assert_eq!(genuine.codes(&keys("author_keys", key), NOW), [Code::LauncherUnknown], "nobody has signed that key");
+    assert_eq!(Genuine::milan(&folder).codes(&keys("id_keys", key), NOW), [Code::LauncherUnknown], "no identity block");
+}
+
+#[test]
 fn only_named_measurements_are_known() {
     let folder = vectors("snp");
     let genuine = Genuine::milan(&folder);
@@ -221,15 +257,17 @@ fn each_security_version_has_a_minimum() {
     let folder = vectors("snp");
     // Boot loader 3, TEE 0, SNP 8, microcode 0x73.
     let genuine = Genuine::milan(&folder);
-    for (tcb, expected) in [
+    for (least, expected) in [
         ([3, 0, 8, 0x73], vec![]),
         ([4, 0, 0, 0], vec![Code::TcbTooOld]),
         ([0, 1, 0, 0], vec![Code::TcbTooOld]),
         ([0, 0, 9, 0], vec![Code::TcbTooOld]),
         ([0, 0, 0, 0x74], vec![Code::TcbTooOld]),
     ] {
-        assert_eq!(genuine.codes(&format!("{ANY}\ntcb = {tcb:?}"), NOW), expected, "{tcb:?}");
+        assert_eq!(genuine.codes(&(ANY.to_string() + &floor("milan", &least)), NOW), expected, "{least:?}");
     }
+    // Where another product alone is accepted, this one is not, however new its firmware.
+    assert_eq!(genuine.codes(&(ANY.to_string() + &floor("genoa", &[0; 4])), NOW), [Code::ProductRefused]);
 }
 
 #[test]

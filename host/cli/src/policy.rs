@@ -106,6 +106,27 @@ fn show(policy: &AttestPolicy) {
             }
             continue;
         }
+        for (product, f) in &accept.products {
+            let fmc = f.fmc.map_or_else(String::new, |n| format!("FMC {n}, "));
+            println!(
+                "  {product} from {fmc}boot loader {}, TEE {}, SNP {}, microcode {} on ({})",
+                f.boot_loader, f.tee, f.snp, f.microcode, f.from
+            );
+        }
+        let lists = [
+            ("chip", &accept.chips),
+            ("identity key", &accept.id_keys),
+            ("author key", &accept.author_keys),
+            ("PPID", &accept.ppids),
+        ];
+        for (name, list) in lists {
+            for known in list.iter().flatten() {
+                println!("  {name} {} ({})", hex::encode(&known.value), known.from);
+            }
+        }
+        for provider in &accept.vlek_providers {
+            println!("  also signed with a VLEK of {provider}");
+        }
         match accept.measurements.len() {
             0 if accept.any_measurement => println!("  ANY code may run"),
             0 => println!("  no code is known, so nobody satisfies it: add `measurements`"),

@@ -106,12 +106,20 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// A report with these fields, signed.
+    /// A report with these fields, signed. Unless they say otherwise it is of a Genoa, its guest's policy allows simultaneous
+    /// threads alone, and the firmware is the reported one at all times.
     pub(crate) fn report(&self, fields: &[(usize, &[u8])]) -> Vec<u8> {
         let mut report = vec![0; 0x4a0];
         report[0x34] = 1;
+        report[0x0a] = 3;
+        report[0x188..0x18b].copy_from_slice(&[0x19, 0x11, 1]);
         for (at, value) in fields {
             report[*at..at + value.len()].copy_from_slice(value);
+        }
+        for at in [0x38, 0x1e0, 0x1f0] {
+            if fields.iter().all(|(field, _)| *field != at) {
+                report.copy_within(0x180..0x188, at);
+            }
         }
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, self.key.serialized_der(), &random);

@@ -56,12 +56,31 @@ pub(crate) fn codes(verdict: &Result<(), Reason>, findings: &Findings) -> Vec<Co
     codes
 }
 
-/// A policy for one kind of evidence; `lines` go into its section.
+/// A floor of a product; `versions` are boot loader, TEE, SNP, microcode, and FMC where the product has one.
+pub(crate) fn floor(product: &str, versions: &[u8]) -> String {
+    let names = ["boot_loader", "tee", "snp", "microcode", "fmc"];
+    let lines: Vec<_> = names.iter().zip(versions).map(|(name, least)| format!("{name} = {least}\n")).collect();
+    format!("\n[sev-snp.products.{product}]\nfrom = \"the test\"\n{}", lines.concat())
+}
+
+/// A policy for one kind of evidence; `lines` go into its section. Of SEV-SNP, what they do not name is accepted.
 pub(crate) fn policy(kind: EvidenceKind, root: &[u8], lines: &str) -> AttestPolicy {
     let sha256 = hex::encode(sha256(root));
+    let (mut head, mut tail) = (String::new(), String::new());
+    if kind == EvidenceKind::SevSnp {
+        if !lines.contains("platform =") {
+            head += "platform = [\"smt\"]\n";
+        }
+        if !lines.contains("vlek_providers =") {
+            head += "vlek_providers = [\"CN=cc-us-east-2.amazonaws.com\", \"lab\"]\n";
+        }
+        if !lines.contains("products") {
+            tail = ["milan", "genoa"].map(|product| floor(product, &[0; 4])).concat() + &floor("turin", &[0; 5]);
+        }
+    }
     let text = format!(
         "name = \"test\"\nclass = \"sensitive\"\nminimum = \"L2\"\n[{kind}]\nroots = [{{ name = \"root\", sha256 = \"{sha256}\", \
-         from = \"the test\" }}]\n{lines}\n"
+         from = \"the test\" }}]\n{head}{lines}\n{tail}"
     );
     AttestPolicy::parse(text.as_bytes()).unwrap()
 }

@@ -146,6 +146,20 @@ fn every_flag_of_the_platform_must_be_named() {
 }
 
 #[test]
+fn platforms_are_accepted_by_name() {
+    for case in both() {
+        let ppid = case.judge().findings.claims["ppid"].clone();
+        assert_eq!(ppid.len(), 32);
+        let with = |ppid: &str| {
+            let accept = format!("{}\nppids = [{{ value = \"{ppid}\", from = \"test\" }}]", case.accept);
+            Case { accept, ..case.clone() }.judge()
+        };
+        with(&ppid).proven();
+        assert!(with(&"11".repeat(16)).only(Code::MachineUnknown).contains(&ppid));
+    }
+}
+
+#[test]
 fn measurements_are_compared_register_by_register() {
     for case in both() {
         let claims = case.judge().findings.claims;
