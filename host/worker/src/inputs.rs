@@ -15,7 +15,8 @@ const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
 /// It opens a stream and takes a request in this time.
 const ASK: Duration = Duration::from_secs(10);
 
-/// Inputs that the requester serves, on streams that are sealed with the job's key. Nothing of the cache is opened or made for them before they are read.
+/// Inputs that the requester serves, on streams that are sealed with the job's key. Nothing of the cache is opened or made for
+/// them before they are read.
 pub(crate) struct RemoteInputs<'a> {
     connection: &'a Connection,
     secret: JobSecret,

@@ -1,5 +1,5 @@
-//! Fetches before it has the task, then without what only its task gives, then what the job has not: another input, another job's, ranges that
-//! are none.
+//! Fetches before it has the task, then without what only its task gives, then what the job has not: another input, another
+//! job's, ranges that are none.
 //! loses: a small task for each stream
 //! plan: 4 4
 //! input: 1000000
