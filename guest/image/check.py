@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Boots the guest image in an emulated machine without a TEE, through the firmware that an SNP host would start, and has it
+run a job for a requester outside; then shows that the firmware starts nothing else than what was measured.
+
+QEMU writes the page of hashes into memory itself only for a SEV guest, which hashes it into the measurement. Here the same bytes,
+made by the tool that computes the measurement, are put at the same address. Everything else is as on an SNP host, except that
+memory is not encrypted and no report can be asked for. `--twice` builds all of it again at another path, by another user, and
+compares.
+
+Usage: check.py OUT EIDER [--twice]
+"""
+import argparse, hashlib, os, re, shutil, socket, subprocess, sys, tempfile, threading, time
+
+import build
+
+# Emulation of one processor on a shared machine.
+PATIENCE = 600
+# What the guest's kernel is given; an image that needs more than this is too large.
+MEMORY = "2G"
+
+
+def need_qemu():
+    if not shutil.which("qemu-system-x86_64"):
+        if os.geteuid() != 0:
+            build.fail("qemu is missing: apt-get install --no-install-recommends qemu-system-x86")
+        build.say("installing qemu")
+        build.run(["apt-get", "install", "-y", "--no-install-recommends", "qemu-system-x86"], "apt-get")
+
+
+def hashes(out, **other):
+    """The page of hashes that QEMU makes, of what `other` says or of the image; its address, and a file."""
+    build.tool(out)
+    from sevsnpmeasure import ovmf, sev_hashes
+    path = lambda name: other.get(name) or os.path.join(out, name)
+    table = sev_hashes.SevHashes(path("vmlinuz"), path("initrd.cpio"), other.get("cmdline", build.CMDLINE)).construct_table()
+    at = ovmf.OVMF(os.path.join(out, "OVMF.fd")).sev_hashes_table_gpa()
+    with tempfile.NamedTemporaryFile(delete=False, dir=out, prefix="hashes-") as f:
+        f.write(table)
+    return at, f.name
+
+
+class Machine:
+    """The image in QEMU. Its console is read by a thread, line by line."""
+
+    def __init__(self, out, table, port, cmdline=build.CMDLINE):
+        at, file = table
+        path = lambda name: os.path.join(out, name)
+        self.lines, self.changed = [], threading.Condition()
+        self.process = subprocess.Popen(
+            ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-M", "q35", "-smp", "1", "-m", MEMORY, "-nodefaults",
+             "-display", "none", "-serial", "stdio", "-no-reboot", "-bios", path("OVMF.fd"), "-kernel", path("vmlinuz"),
+             "-initrd", path("initrd.cpio"), "-append", cmdline, "-device", f"loader,addr={at:#x},file={file},force-raw=on",
+             "-netdev", f"user,id=net,hostfwd=udp:127.0.0.1:{port}-:7440",
+             "-device", "virtio-net-pci,netdev=net,disable-legacy=on,romfile="],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            line = re.sub(r"\x1b\[[0-9;=?]*[A-Za-z]", "", line.decode(errors="replace")).strip()
+            if line:
+                print(f"    | {line[:150]}", flush=True)
+                with self.changed:
+                    self.lines.append(line)
+                    self.changed.notify_all()
+        with self.changed:
+            self.lines.append(None)
+            self.changed.notify_all()
+
+    def wait(self, pattern, seconds):
+        """The first line that fits, or None when the time is over or the machine has ended."""
+        deadline = time.monotonic() + seconds
+        with self.changed:
+            while True:
+                for line in self.lines:
+                    if line is not None and (found := re.search(pattern, line)):
+                        return found
+                left = deadline - time.monotonic()
+                if left <= 0 or None in self.lines:
+                    return None
+                self.changed.wait(left)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def runs_a_job(out, eider):
+    """Whether a requester outside gets a verified answer; and how long the image took to come up, seconds."""
+    port, began = free_port(), time.monotonic()
+    table = hashes(out)
+    machine = Machine(out, table, port)
+    try:
+        listening = machine.wait(r"listening \S+#(\S+)", PATIENCE) or build.fail("the image did not come up")
+        up = time.monotonic() - began
+        with tempfile.TemporaryDirectory() as home:
+            csv = os.path.join(home, "t.csv")
+            with open(csv, "w") as f:
+                f.write("n\n" + "\n".join(map(str, range(1000))) + "\n")
+            done = subprocess.run(
+                [eider, "query", "-k", "1", "--quorum", "1", "--worker", f"127.0.0.1:{port}#{listening[1]}", "--memory", "256MiB",
+                 "--max-result", "1MiB", "--stall", "60s", "--format", "csv", "-i", f"t={csv}", "SELECT sum(n) AS s, count(*) AS c FROM t"],
+                env={**os.environ, "EIDER_HOME": home}, capture_output=True, text=True, timeout=PATIENCE)
+        print(done.stderr.strip())
+        if done.returncode != 0 or done.stdout.split() != ["s,c", "499500,1000"]:
+            build.fail(f"the job did not come out right: {done.returncode} {done.stdout!r}")
+        return up
+    finally:
+        machine.end()
+        os.unlink(table[1])
+
+
+def starts(out, what, up, cmdline=build.CMDLINE, **measured):
+    """Whether the guest's first process speaks, when the hashes are of `measured` and what QEMU is given is the image."""
+    build.say(f"starting it with {what}")
+    table = hashes(out, **measured)
+    machine = Machine(out, table, free_port(), cmdline)
+    try:
+        return machine.wait("guest:", 2 * up + 20) is not None
+    finally:
+        machine.end()
+        os.unlink(table[1])
+
+
+def again(out):
+    """Builds all at another path, as another user, and compares what is measured."""
+    with tempfile.TemporaryDirectory(prefix="guest image of somebody else ") as other:
+        tree, to = os.path.join(other, "tree"), os.path.join(other, "out")
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=build.TOP, capture_output=True, check=True).stdout.split(b"\0")
+        for name in filter(None, (f.decode() for f in files)):
+            os.makedirs(os.path.join(tree, os.path.dirname(name)), exist_ok=True)
+            shutil.copyfile(os.path.join(build.TOP, name), os.path.join(tree, name))
+        shutil.copytree(os.path.join(out, "packages"), os.path.join(to, "packages"))
+        cargo = os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo")
+        shutil.copytree(os.path.join(cargo, "registry"), os.path.join(other, "crates", "registry"), ignore=shutil.ignore_patterns("src"))
+        environment = {**os.environ, "HOME": other, "CARGO_HOME": os.path.join(other, "crates"), "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}
+        build.say("building it all again, elsewhere and as another user (about 20 minutes)")
+        subprocess.run(["unshare", "--user", "--map-user=4242", "--map-group=4242", "sh", "-c", 'umask 077; exec "$@"', "sh",
+                        sys.executable, os.path.join(tree, "guest/image/build.py"), to], check=True, env=environment)
+        equal = True
+        for name in ("OVMF.fd", "vmlinuz", "initrd.cpio", "cmdline", "OVMF.tdx.fd"):
+            here, there = (build.sha256(os.path.join(folder, name)) for folder in (out, to))
+            print(f"  {name:12} {here} {'equal' if here == there else there + ' DIFFERS'}")
+            equal &= here == there
+        if not equal:
+            build.fail("the two builds differ")
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("out")
+    arguments.add_argument("eider")
+    arguments.add_argument("--twice", action="store_true")
+    asked = arguments.parse_args()
+    out = os.path.abspath(asked.out)
+    need_qemu()
+    up = runs_a_job(out, asked.eider)
+    build.say(f"it came up in {up:.0f} s of emulation and ran a job for a requester outside")
+    with open(os.path.join(out, "initrd.cpio"), "rb") as f:
+        changed = bytearray(f.read())
+    changed[-5000] ^= 1
+    with tempfile.NamedTemporaryFile(dir=out) as f:
+        f.write(changed)
+        f.flush()
+        cases = {"the hash of another initrd": {"initrd.cpio": f.name}, "the hash of another kernel": {"vmlinuz": f.name},
+                 "words that were not measured": {"cmdline": build.CMDLINE + " init=/bin/busybox"}}
+        for what, measured in cases.items():
+            if starts(out, what, up, **measured):
+                build.fail(f"the firmware started it with {what}")
+            build.say(f"refused: {what}")
+    if asked.twice:
+        again(out)
+    build.say("all of it passed")
+
+
+if __name__ == "__main__":
+    main()
