@@ -6,6 +6,8 @@
 # make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
 # make determinism runs the same jobs on images for other processors, and compares every outcome
 # make vm     boots Debian's kernel in an emulated machine, for tests of control groups and of a TPM's driver
+# make guest-image builds the image of a confidential guest and writes its measurement into policies/attest/sensitive.toml; make
+#   guest-image-check boots it, has it run a job, shows what it refuses, and (TWICE=1) builds it again elsewhere and compares
 # make engine builds the DuckDB engine from source and compares it with the committed one
 
 SHELL := /bin/bash
@@ -16,7 +18,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke determinism vm engine clean
+.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke determinism vm guest-image guest-image-check engine clean
 
 all: build
 
@@ -37,6 +39,7 @@ check: toolchain
 	$(CARGO) fmt --check
 	@python3 host/protocol/rules.py
 	$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --release --locked -p eider-cli --features guest --bin eider-guest --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
 	 else echo "check: cargo-deny is not installed, deny.toml was NOT checked (cargo install cargo-deny)"; fi
@@ -88,6 +91,15 @@ determinism: build
 
 vm: build
 	@$(OUT)/release/eider-vm
+
+guest-image: toolchain
+	@echo "building the guest image: about 20 minutes on two cores and 250 MB of Debian's packages and sources the first time"
+	@python3 guest/image/build.py $(OUT)/guest-image --policy policies/attest/sensitive.toml
+
+guest-image-check: build
+	@[ -f $(OUT)/guest-image/measurements.json ] || python3 guest/image/build.py $(OUT)/guest-image
+	@echo "starting the guest image in an emulated machine: some minutes$(if $(TWICE),; then about 20 to build it again)"
+	@python3 guest/image/check.py $(OUT)/guest-image $(OUT)/release/eider $(if $(TWICE),--twice)
 
 engine: toolchain
 	@echo "building the engine from source: about 20 minutes on two cores"

@@ -276,10 +276,10 @@ def firmware(out, packages):
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     with tarfile.open(packages["edk2"]) as archive:
-        archive.extractall(work, filter="data")
+        archive.extractall(work)  # pinned by its hash
     (source,) = (os.path.join(work, name) for name in os.listdir(work))
     with tarfile.open(packages["edk2-debian"]) as archive:
-        archive.extractall(source, filter="data")
+        archive.extractall(source)
     patches = os.path.join(source, "debian", "patches")
     for line in open(os.path.join(patches, "series")):
         if line.strip() and not line.startswith("#"):
