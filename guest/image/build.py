@@ -192,7 +192,7 @@ def program(out):
 
 
 def engine(out, binary):
-    """The engine's image, which the program compiles for x86-64-v3, in the cache of the guest; path in the guest -> bytes."""
+    """The engine's image, which the program compiles for the baseline of all images, in the cache of the guest; path in the guest -> bytes."""
     digest = sha256(binary)
     cache = os.path.join(out, "engine", digest)
     folder = os.path.join(cache, "engines")
@@ -273,6 +273,8 @@ def firmware(out, packages):
             fail(f"{tool} must be version {want} (Debian 12: apt-get install gcc make nasm acpica-tools uuid-dev patch)")
     say("building the firmware (about 4 minutes)")
     work = os.path.join(out, "edk2")
+    if re.search(r"\s", work):
+        fail(f"edk2 cannot be built in a path with spaces: {work}")
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     with tarfile.open(packages["edk2"]) as archive:
@@ -289,7 +291,7 @@ def firmware(out, packages):
                    "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "0", "TZ": "UTC"}
     jobs = str(os.cpu_count() or 2)
     build = ["build", "-q", "-a", "X64", "-t", "GCC5", "-b", "RELEASE", "-n", jobs, "-p", f"{OVMF}.dsc", *FIRMWARE_FLAGS]
-    script = f". ./edksetup.sh && make -s -C BaseTools -j{jobs} && {' '.join(build)}"
+    script = f". ./edksetup.sh && make -s -C BaseTools/Source/C -j{jobs} && {' '.join(build)}"
     run(["bash", "-c", script], "the firmware's build", cwd=source, env=environment)
     shutil.copyfile(os.path.join(source, "Build/AmdSev/RELEASE_GCC5/FV/OVMF.fd"), product)
     with open(stamp, "w") as f:
@@ -369,15 +371,22 @@ def mrtd(ovmf):
     return digest.hexdigest()
 
 
+def commit():
+    """The last commit that changed anything but policies, which are not in the image; None if there are changes beside it."""
+    ours = ["--", ".", ":!policies"]
+    git = lambda *words: subprocess.run(["git", *words, *ours], cwd=TOP, capture_output=True, text=True).stdout.strip()
+    return None if git("status", "--porcelain") else git("log", "-1", "--format=%H") or None
+
+
 def measure(out, packages, binary):
     with open(os.path.join(out, "OVMF.tdx.fd"), "wb") as f:
         path = "usr/share/ovmf/OVMF.fd"
         f.write(contents(packages["ovmf"], lambda _: [path])[path])
     with open(os.path.join(out, "OVMF.tdx.fd"), "rb") as f:
         tdx = mrtd(f.read())
-    commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=TOP, capture_output=True, text=True).stdout.strip()
+    rustc = run([os.environ.get("RUSTC", "rustc"), "-V"], "rustc").split(" (")[0]
     files = {name: sha256(os.path.join(out, name)) for name in ("OVMF.fd", "vmlinuz", "initrd.cpio", "OVMF.tdx.fd")}
-    said = {"commit": commit, "program": sha256(binary), "files": files, "cmdline": CMDLINE, "vcpu": VCPU_TYPE, "vcpus": VCPUS,
+    said = {"commit": commit(), "rustc": rustc, "program": sha256(binary), "files": files, "cmdline": CMDLINE, "vcpu": VCPU_TYPE, "vcpus": VCPUS,
             "sev-snp": snp(out), "tdx mrtd": tdx, "packages": {name: os.path.basename(path) for name, (_, path) in lock().items()}}
     with open(os.path.join(out, "measurements.json"), "w") as f:
         json.dump(said, f, indent=2)
@@ -389,7 +398,7 @@ def write_policy(path, said):
     """Puts the measurement where `sensitive.toml` has its reference values of SEV-SNP."""
     with open(path) as f:
         text = f.read()
-    origin = (f"make guest-image of {said['commit']}: {said['vcpus']} x {said['vcpu']}, program {said['program'][:16]}, "
+    origin = (f"make guest-image of {said['commit']}: {said['vcpus']} x {said['vcpu']}, {said['rustc']}, program {said['program'][:16]}, "
               f"initrd {said['files']['initrd.cpio'][:16]}, {said['packages']['linux']}, edk2 {said['files']['OVMF.fd'][:16]}; "
               "computed with sev-snp-measure, never seen on hardware")
     entry = f'measurements = [\n    {{ register = "measurement", value = "{said["sev-snp"]}", from = "{origin}" }},\n]'
@@ -424,8 +433,11 @@ def main():
     if asked.policy:
         if asked.program:
             fail("--policy wants the program that this repository makes, not one given with --program")
-        write_policy(asked.policy, said)
-        print(f"  written into {asked.policy}")
+        if said["commit"]:
+            write_policy(asked.policy, said)
+            print(f"  written into {asked.policy}")
+        else:
+            print(f"  NOT written into {asked.policy}, which names the commit: there are changes that are not committed")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ not encrypted and no report can be asked for. `--twice` builds all of it again a
 Usage: check.py OUT EIDER [--twice [--program FILE]]
   --program   as of build.py: then all but the program is built twice
 """
-import argparse, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import argparse, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 
 import build
 
@@ -151,7 +151,7 @@ def starts(out, up, damage):
 
 def again(out, program):
     """Builds all at another path, as another user, and compares what is measured."""
-    with tempfile.TemporaryDirectory(prefix="guest image of somebody else ") as other:
+    with tempfile.TemporaryDirectory(prefix="guest-image-of-somebody-else-") as other:
         tree, to = os.path.join(other, "tree"), os.path.join(other, "out")
         files = subprocess.run(["git", "ls-files", "-z"], cwd=build.TOP, capture_output=True, check=True).stdout.split(b"\0")
         for name in filter(None, (f.decode() for f in files)):
@@ -191,6 +191,9 @@ def main():
         if starts(out, up, what):
             build.fail(f"the firmware started it although the hash that was measured is of another {what}")
         build.say(f"with the hash of another {what} the firmware starts nothing in {2 * up + 20:.0f} s")
+    with open(os.path.join(build.TOP, "policies/attest/sensitive.toml")) as f, open(os.path.join(out, "measurements.json")) as m:
+        if json.load(m)["sev-snp"] not in f.read():
+            build.fail("policies/attest/sensitive.toml does not name this image: `make guest-image` writes it there")
     if asked.twice:
         again(out, asked.program and os.path.abspath(asked.program))
     build.say("all of it passed")
