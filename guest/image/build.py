@@ -10,7 +10,7 @@ Usage: build.py OUT [--program FILE] [--policy FILE]
   --program   a program that is built already, instead of building `eider-guest`: for trying out, never for a policy
   --policy    write the measurement, with where it comes from, into this attestation policy
 """
-import argparse, hashlib, io, json, lzma, os, re, shutil, subprocess, sys, tarfile, time, urllib.error, urllib.request, uuid
+import argparse, hashlib, io, json, lzma, os, re, shutil, struct, subprocess, sys, tarfile, time, urllib.error, urllib.request, uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -179,20 +179,20 @@ def program(out):
     maps += [(os.path.join(sources, index), "/crates") for index in sorted(os.listdir(sources))]
     environment = {
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "CARGO_HOME": home, "CARGO_TARGET_DIR": target,
-        **{k: v for k, v in os.environ.items() if k.startswith(("RUSTUP_", "CARGO_HTTP", "CARGO_NET", "CARGO_REGISTR", "SSL_"))},
+        **{k: v for k, v in os.environ.items() if k.startswith(("RUSTUP_", "CARGO_HTTP", "CARGO_NET", "CARGO_REG", "SSL_"))},
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(f"--remap-path-prefix={path}={to}" for path, to in maps),
         "CFLAGS": " ".join(f"-ffile-prefix-map={path}={to}" for path, to in maps),
         "CARGO_PROFILE_RELEASE_DEBUG": "false", "CARGO_PROFILE_RELEASE_STRIP": "symbols", "CARGO_INCREMENTAL": "0",
         "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0",
     }
     say("building eider-guest (about 12 minutes on two cores the first time)")
-    subprocess.run([cargo, "build", "--release", "--locked", "--quiet", "-p", "eider-cli", "--features", "guest", "--bin", "eider-guest"],
-                   check=True, cwd=TOP, env=environment)
+    subprocess.run([cargo, "build", "--release", "--locked", "--quiet", "-p", "eider-cli", "--features", "guest",
+                    "--bin", "eider-guest"], check=True, cwd=TOP, env=environment)
     return os.path.join(target, "release", "eider-guest")
 
 
 def engine(out, binary):
-    """The engine's image, which the program compiles for the baseline of all images, in the cache of the guest; path in the guest -> bytes."""
+    """The engine's image, which the program compiles for the baseline of all images; path in the guest's cache -> bytes."""
     digest = sha256(binary)
     cache = os.path.join(out, "engine", digest)
     folder = os.path.join(cache, "engines")
@@ -230,7 +230,8 @@ def newc(entries):
 
 def initrd(packages, binary, compiled):
     files = {path: (0o600, data) for path, data in compiled.items()}
-    kernel = contents(packages["linux"], lambda names: [n for n in names if n.startswith("boot/vmlinuz-") or n.endswith(".ko.xz")])
+    wanted = lambda names: [n for n in names if n.startswith("boot/vmlinuz-") or n.endswith(".ko.xz")]
+    kernel = contents(packages["linux"], wanted)
     loaded = set()
     for number, module in enumerate(MODULES):
         compressed = next((data for name, data in kernel.items() if name.endswith(f"/kernel/{module}.ko.xz")), None)
@@ -287,8 +288,8 @@ def firmware(out, packages):
         if line.strip() and not line.startswith("#"):
             run(["patch", "-p1", "-s", "-i", os.path.join(patches, line.strip())], f"Debian's patch {line.strip()}", cwd=source)
     edit(source)
-    environment = {"PATH": os.environ["PATH"], "HOME": work, "LC_ALL": "C", "PYTHON3_ENABLE": "TRUE", "PYTHON_COMMAND": sys.executable,
-                   "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "0", "TZ": "UTC"}
+    environment = {"PATH": os.environ["PATH"], "HOME": work, "LC_ALL": "C", "TZ": "UTC", "SOURCE_DATE_EPOCH": "0",
+                   "PYTHON3_ENABLE": "TRUE", "PYTHON_COMMAND": sys.executable, "PYTHONHASHSEED": "0"}
     jobs = str(os.cpu_count() or 2)
     build = ["build", "-q", "-a", "X64", "-t", "GCC5", "-b", "RELEASE", "-n", jobs, "-p", f"{OVMF}.dsc", *FIRMWARE_FLAGS]
     script = f". ./edksetup.sh && make -s -C BaseTools/Source/C -j{jobs} && {' '.join(build)}"
@@ -333,8 +334,9 @@ def tool(out):
     """sev-snp-measure, from PyPI, by its hash."""
     folder = os.path.join(out, "pydeps")
     if not os.path.isdir(os.path.join(folder, "sevsnpmeasure")):
-        run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:",
-             "--require-hashes", "--target", folder, "-r", os.path.join(HERE, "requirements.txt")], "pip (python3-pip is needed)")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        run([*pip, "--only-binary", ":all:", "--require-hashes", "--target", folder, "-r", os.path.join(HERE, "requirements.txt")],
+            "pip (python3-pip is needed)")
     sys.path.insert(0, folder)
 
 
@@ -343,8 +345,8 @@ def snp(out, vcpus=VCPUS):
     tool(out)
     from sevsnpmeasure import guest, sev_mode, vcpu_types
     path = lambda name: os.path.join(out, name)
-    return guest.snp_calc_launch_digest(vcpus, vcpu_types.CPU_SIGS[VCPU_TYPE], path("OVMF.fd"), path("vmlinuz"), path("initrd.cpio"),
-                                        CMDLINE, GUEST_FEATURES, "").hex()
+    return guest.snp_calc_launch_digest(vcpus, vcpu_types.CPU_SIGS[VCPU_TYPE], path("OVMF.fd"), path("vmlinuz"),
+                                        path("initrd.cpio"), CMDLINE, GUEST_FEATURES, "").hex()
 
 
 def mrtd(ovmf):
@@ -361,8 +363,7 @@ def mrtd(ovmf):
     digest = hashlib.sha384()
     for n in range(count):
         start = metadata + 16 + 32 * n
-        number = lambda offset, length: int.from_bytes(ovmf[start + offset:start + offset + length], "little")
-        data, raw, address, memory, attributes = number(0, 4), number(4, 4), number(8, 8), number(16, 8), number(28, 4)
+        data, raw, address, memory, _, attributes = struct.unpack_from("<IIQQII", ovmf, start)
         for page in range(0, memory, 4096):
             digest.update(b"MEM.PAGE.ADD".ljust(16, b"\0") + (address + page).to_bytes(8, "little") + bytes(104))
             for chunk in range(page, page + 4096, 256) if attributes & 1 else ():
@@ -387,7 +388,8 @@ def measure(out, packages, binary):
     rustc = run([os.environ.get("RUSTC", "rustc"), "-V"], "rustc").split(" (")[0]
     files = {name: sha256(os.path.join(out, name)) for name in ("OVMF.fd", "vmlinuz", "initrd.cpio", "OVMF.tdx.fd")}
     said = {"commit": commit(), "rustc": rustc, "program": sha256(binary), "files": files, "cmdline": CMDLINE, "vcpu": VCPU_TYPE, "vcpus": VCPUS,
-            "sev-snp": snp(out), "tdx mrtd": tdx, "packages": {name: os.path.basename(path) for name, (_, path) in lock().items()}}
+            "sev-snp": snp(out), "tdx mrtd": tdx,
+            "packages": {name: os.path.basename(path) for name, (_, path) in lock().items()}}
     with open(os.path.join(out, "measurements.json"), "w") as f:
         json.dump(said, f, indent=2)
         f.write("\n")
@@ -426,10 +428,10 @@ def main():
     said = measure(out, packages, binary)
     say(f"made in {out} in {time.time() - began:.0f} s")
     print(f"  sev-snp  measurement {said['sev-snp']}")
-    print(f"           ({VCPUS} processor, {VCPU_TYPE}; QEMU 9.1 or later, kernel-hashes=on; OVMF.fd, vmlinuz, initrd.cpio, cmdline)")
+    print(f"           ({VCPUS} x {VCPU_TYPE}; QEMU 9.1 or later, kernel-hashes=on; OVMF.fd, vmlinuz, initrd.cpio, cmdline)")
     print(f"  tdx      mrtd        {said['tdx mrtd']}")
-    print("           (OVMF.tdx.fd alone. rtmr0 is of the host's ACPI tables and memory, rtmr1 of the kernel as QEMU's version changes")
-    print("           its header: neither follows from these files, so no TDX guest is in a policy)")
+    print("           (OVMF.tdx.fd alone. rtmr0 is of the host's ACPI tables and memory, rtmr1 of the kernel with what QEMU writes")
+    print("           into its header: neither follows from these files, so no TDX guest is in a policy)")
     if asked.policy:
         if asked.program:
             fail("--policy wants the program that this repository makes, not one given with --program")

@@ -68,8 +68,8 @@ class Machine:
         path = lambda name: os.path.join(out, name)
         self.lines, self.changed = [], threading.Condition()
         self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-M", "pc-q35-7.1", "-smp", "1", "-m", str(MEMORY >> 20), "-nodefaults",
-             "-display", "none", "-serial", "stdio", "-no-reboot", "-bios", path("OVMF.fd"), "-kernel", path("vmlinuz"),
+            ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-M", "pc-q35-7.1", "-smp", "1", "-m", str(MEMORY >> 20),
+             "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-bios", path("OVMF.fd"), "-kernel", path("vmlinuz"),
              "-initrd", path("initrd.cpio"), "-append", build.CMDLINE, "-device", f"loader,addr={at:#x},file={file},force-raw=on",
              "-netdev", f"user,id=net,hostfwd=udp:127.0.0.1:{port}-:7440",
              "-device", "virtio-net-pci,netdev=net,disable-legacy=on,romfile="],
@@ -126,8 +126,9 @@ def runs_a_job(out, eider):
             with open(csv, "w") as f:
                 f.write("n\n" + "\n".join(map(str, range(1000))) + "\n")
             done = subprocess.run(
-                [eider, "query", "-k", "1", "--quorum", "1", "--worker", f"127.0.0.1:{port}#{listening[1]}", "--memory", "256MiB",
-                 "--max-result", "1MiB", "--stall", "60s", "--format", "csv", "-i", f"t={csv}", "SELECT sum(n) AS s, count(*) AS c FROM t"],
+                [eider, "query", "-k", "1", "--quorum", "1", "--worker", f"127.0.0.1:{port}#{listening[1]}", "--stall", "60s",
+                 "--memory", "256MiB", "--max-result", "1MiB", "--format", "csv", "-i", f"t={csv}",
+                 "SELECT sum(n) AS s, count(*) AS c FROM t"],
                 env={**os.environ, "EIDER_HOME": home}, capture_output=True, text=True, timeout=PATIENCE)
         print(done.stderr.strip())
         if done.returncode != 0 or done.stdout.split() != ["s,c", "499500,1000"]:
@@ -159,12 +160,15 @@ def again(out, program):
             shutil.copyfile(os.path.join(build.TOP, name), os.path.join(tree, name))
         shutil.copytree(os.path.join(out, "packages"), os.path.join(to, "packages"))
         cargo = os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo")
-        shutil.copytree(os.path.join(cargo, "registry"), os.path.join(other, "crates", "registry"), ignore=shutil.ignore_patterns("src"))
-        environment = {**os.environ, "HOME": other, "CARGO_HOME": os.path.join(other, "crates"), "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}
+        crates, packed = os.path.join(other, "crates"), shutil.ignore_patterns("src")
+        shutil.copytree(os.path.join(cargo, "registry"), os.path.join(crates, "registry"), ignore=packed)
+        if os.path.exists(os.path.join(cargo, "config.toml")):
+            shutil.copyfile(os.path.join(cargo, "config.toml"), os.path.join(crates, "config.toml"))
+        environment = {**os.environ, "HOME": other, "CARGO_HOME": crates, "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}
         build.say("building it all again, elsewhere and as another user (about 20 minutes)")
         subprocess.run(["unshare", "--user", "--map-user=4242", "--map-group=4242", "sh", "-c", 'umask 077; exec "$@"', "sh",
-                        sys.executable, os.path.join(tree, "guest/image/build.py"), to, *(["--program", program] if program else [])],
-                       check=True, env=environment)
+                        sys.executable, os.path.join(tree, "guest/image/build.py"), to,
+                        *(["--program", program] if program else [])], check=True, env=environment)
         equal = True
         for name in ("OVMF.fd", "vmlinuz", "initrd.cpio", "cmdline", "OVMF.tdx.fd"):
             here, there = (build.sha256(os.path.join(folder, name)) for folder in (out, to))
