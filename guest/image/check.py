@@ -164,7 +164,9 @@ def again(out, program):
         shutil.copytree(os.path.join(cargo, "registry"), os.path.join(crates, "registry"), ignore=packed)
         if os.path.exists(os.path.join(cargo, "config.toml")):
             shutil.copyfile(os.path.join(cargo, "config.toml"), os.path.join(crates, "config.toml"))
-        environment = {**os.environ, "HOME": other, "CARGO_HOME": crates, "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}
+        rustup = os.environ.get("RUSTUP_HOME") or os.path.expanduser("~/.rustup")
+        environment = {**os.environ, "HOME": other, "CARGO_HOME": crates, "RUSTUP_HOME": rustup, "TZ": "Asia/Tokyo",
+                       "LC_ALL": "C.UTF-8"}
         build.say("building it all again, elsewhere and as another user (about 20 minutes)")
         subprocess.run(["unshare", "--user", "--map-user=4242", "--map-group=4242", "sh", "-c", 'umask 077; exec "$@"', "sh",
                         sys.executable, os.path.join(tree, "guest/image/build.py"), to,
