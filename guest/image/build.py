@@ -10,7 +10,7 @@ Usage: build.py OUT [--program FILE] [--policy FILE]
   --program   a program that is built already, instead of building `eider-guest`: for trying out, never for a policy
   --policy    write the measurement, with where it comes from, into this attestation policy
 """
-import argparse, hashlib, io, json, lzma, os, re, shutil, struct, subprocess, sys, tarfile, time, urllib.error, urllib.request, uuid
+import argparse, hashlib, io, json, lzma, os, re, shutil, struct, subprocess, sys, tarfile, tempfile, time, urllib.error, urllib.request, uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -273,11 +273,8 @@ def firmware(out, packages):
         if want not in said:
             fail(f"{tool} must be version {want} (Debian 12: apt-get install gcc make nasm acpica-tools uuid-dev patch)")
     say("building the firmware (about 4 minutes)")
-    work = os.path.join(out, "edk2")
-    if re.search(r"\s", work):
-        fail(f"edk2 cannot be built in a path with spaces: {work}")
-    shutil.rmtree(work, ignore_errors=True)
-    os.makedirs(work)
+    # edk2 puts the path that it is built in into each module, and in releases zeros instead of its letters: as many of them.
+    work = tempfile.mkdtemp(prefix="eider-edk2-", dir="/tmp")
     with tarfile.open(packages["edk2"]) as archive:
         archive.extractall(work)  # pinned by its hash
     (source,) = (os.path.join(work, name) for name in os.listdir(work))
@@ -295,6 +292,7 @@ def firmware(out, packages):
     script = f". ./edksetup.sh && make -s -C BaseTools/Source/C -j{jobs} && {' '.join(build)}"
     run(["bash", "-c", script], "the firmware's build", cwd=source, env=environment)
     shutil.copyfile(os.path.join(source, "Build/AmdSev/RELEASE_GCC5/FV/OVMF.fd"), product)
+    shutil.rmtree(work)
     with open(stamp, "w") as f:
         f.write(key)
     return product
