@@ -17,10 +17,9 @@ pub(crate) struct DoctorArgs {
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
     let walls = probe_walls(&setup::cell_command()?).await?;
-    let required = WorkerPolicy::default().require;
     println!("the operating-system jail around each job, as a process of this machine has just found it:");
     for wall in Wall::ALL {
-        let need = if required.contains(&wall) { "required by default" } else { "not required by default" };
+        let need = if Wall::FLOOR.contains(&wall) { "required" } else { "landlock or namespaces is required" };
         match (walls.up.get(&wall), walls.missing.get(&wall)) {
             (Some(how), _) => println!("  {wall:<11} up       {how}"),
             (None, reason) => {
@@ -58,9 +57,9 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<ExitCode> {
             println!("profile {}: {}", variant.profile(), variant.settings());
         }
     }
-    let lacks = walls.lacks(&required);
-    if let Some((wall, _)) = &lacks {
-        println!("a worker does NOT start here: it lacks {wall}");
+    let lacks = walls.lacks(&WorkerPolicy::default().require);
+    if let Some(lack) = &lacks {
+        println!("a worker does NOT start here: {lack}");
     }
     Ok(if lacks.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -155,11 +155,11 @@ fn list<'a>(walls: impl Iterator<Item = &'a Wall>) -> String {
     walls.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What stands around jobs on this machine; without what the policy requires there are none.
+/// What stands around jobs on this machine; without the floor, and what the policy requires, there are none.
 async fn walls(command: &CellCommand) -> Result<Walls> {
     let walls = probe_walls(command).await.context("the operating-system jail")?;
-    if let Some((wall, reason)) = walls.lacks(&command.require) {
-        bail!("the policy requires the wall {wall}, which this machine lacks: {reason}; see `eider doctor`");
+    if let Some(lack) = walls.lacks(&command.require) {
+        bail!("{lack}; see `eider doctor`");
     }
     Ok(walls)
 }

@@ -17,7 +17,7 @@ use wasmtime::error::OutOfMemory;
 use wasmtime::{Engine, Store, Trap};
 
 use crate::engine::{self, Host, QueryEngine};
-use crate::jail::{self, Terms, Wall, Walls, Work};
+use crate::jail::{self, Lack, Terms, Wall, Walls, Work};
 use crate::prefault::Maps;
 use crate::wire::{FailKind, FromCell, JobSpec, Lack, ToCell, Usage};
 use crate::{Baseline, CONTRACT, Variant, inspect, limits};
@@ -49,7 +49,7 @@ pub struct CellOptions {
     pub memory: u64,
     /// Run only when nothing else wants the processor.
     pub idle: bool,
-    /// Layers of the jail without which it ends.
+    /// Layers of the jail without which it ends, beside the floor.
     pub require: Vec<Wall>,
 }
 
@@ -101,9 +101,9 @@ pub enum CellExit {
     /// Its socket, or a step of its jail.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// A wall that the policy requires.
-    #[error("the jail has no {0}, which the policy requires: {1}")]
-    Wall(Wall, String),
+    /// A wall that must stand.
+    #[error(transparent)]
+    Wall(#[from] Lack),
     /// The image.
     #[error("the engine image cannot be used: {0}")]
     Image(String),
@@ -134,7 +134,7 @@ pub fn run_cell_opened(
             CellTask::Run(_) | CellTask::Probe => options.memory,
         },
         idle: options.idle,
-        require: options.require.iter().copied().filter(|w| !without.contains(w)).collect(),
+        require: options.require.clone(),
         without: without.to_vec(),
     };
     huge_pages_where_asked();
@@ -164,7 +164,8 @@ pub fn run_cell_opened(
         }
         CellTask::Probe => {
             // Says what stands; whoever asked judges it.
-            let walls = seal(walls, &Terms { require: vec![], ..terms }, Work::Run)?;
+            let mut walls = walls;
+            jail::seal(&mut walls, &terms, Work::Run)?;
             Ok((&socket).write_all(&FromCell::Ready(walls).encode())?)
         }
     }
@@ -172,8 +173,8 @@ pub fn run_cell_opened(
 
 fn seal(mut walls: Walls, terms: &Terms, work: Work) -> Result<Walls, CellExit> {
     jail::seal(&mut walls, terms, work)?;
-    match walls.lacks(&terms.require) {
-        Some((wall, reason)) => Err(CellExit::Wall(wall, reason)),
+    match terms.lacks(&walls) {
+        Some(lack) => Err(lack.into()),
         None => Ok(walls),
     }
 }

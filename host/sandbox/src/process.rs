@@ -41,7 +41,7 @@ pub struct CellCommand {
     pub memory: u64,
     /// Run only when nothing else wants the processor.
     pub idle: bool,
-    /// Layers of the jail without which no cell runs.
+    /// Layers of the jail without which no cell runs, beside the floor.
     pub require: Vec<Wall>,
     /// The control group that all of them are in, if there is one.
     pub group: Option<CellGroup>,
@@ -55,7 +55,7 @@ impl CellCommand {
             baseline: Baseline::HERE,
             memory: 4 << 30,
             idle: false,
-            require: Wall::REQUIRED.to_vec(),
+            require: vec![],
             group: None,
         }
     }

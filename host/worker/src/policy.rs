@@ -48,7 +48,8 @@ pub struct WorkerPolicy {
     pub on_battery: bool,
     /// Load of everything else per processor above which no job runs; any unless said.
     pub load: Option<f64>,
-    /// Layers of the operating-system jail without which the worker does not start.
+    /// Layers of the operating-system jail without which the worker does not start, beside the floor that always must stand
+    /// ([`Wall::FLOOR`], and one of [`Wall::BEHIND`]).
     pub require: Vec<Wall>,
     /// Interfaces of the engine contract that an engine may import.
     pub grant: Vec<String>,
@@ -73,7 +74,7 @@ impl Default for WorkerPolicy {
             hours: None,
             on_battery: false,
             load: None,
-            require: Wall::REQUIRED.to_vec(),
+            require: vec![],
             grant: CONTRACT.iter().map(ToString::to_string).collect(),
             attest: None,
         }
@@ -180,6 +181,7 @@ mod tests {
         let shipped = load(include_str!("../../../policies/worker.toml")).unwrap();
         assert_eq!(shipped.donation().unwrap(), WorkerPolicy::default().donation().unwrap());
         assert_eq!(shipped.listen, WorkerPolicy::default().listen);
+        assert_eq!(shipped.require, WorkerPolicy::default().require);
     }
 
     #[test]

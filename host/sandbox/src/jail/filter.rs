@@ -37,6 +37,8 @@ const PLAIN: &[libc::c_long] = &[
 ];
 
 const PR_SET_VMA: u64 = 0x5356_4d41;
+/// From <linux/mman.h>: the bits that say whether a mapping is shared.
+const MAP_TYPE: i32 = 0x0f;
 
 /// Installs the filter in all threads.
 pub(super) fn install() -> io::Result<String> {
@@ -47,14 +49,16 @@ pub(super) fn install() -> io::Result<String> {
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = PLAIN.iter().map(|call| (*call, vec![])).collect();
-    // Memory never becomes code any more: the image was mapped before.
-    let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
-    let not_exec = || {
-        let condition = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(exec), 0)?;
-        SeccompRule::new(vec![condition])
+    let masked = |argument, mask: i32, is: i32| {
+        let mask = SeccompCmpOp::MaskedEq(u64::from(mask.unsigned_abs()));
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, mask, u64::from(is.unsigned_abs()))
     };
-    rules.insert(libc::SYS_mmap, vec![not_exec()?]);
-    rules.insert(libc::SYS_mprotect, vec![not_exec()?]);
+    // Memory never becomes code any more: the image was mapped before.
+    let not_exec = || masked(2, libc::PROT_EXEC, 0);
+    // The limit of private memory counts neither what is shared nor what may grow down as a stack.
+    let is_counted = masked(3, MAP_TYPE | libc::MAP_GROWSDOWN, libc::MAP_PRIVATE)?;
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![not_exec()?, is_counted])?]);
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_exec()?])?]);
     // The allocator gives its mappings names.
     let name = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, PR_SET_VMA)?;
     rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![name])?]);

@@ -23,16 +23,20 @@ use crate::limits;
 /// Private writable memory that a cell may have beside its engine's linear memory, bytes: stacks, wasmtime's structures,
 /// the snapshot's pages, one result batch.
 const HOST_MEMORY: u64 = (240 << 20) + limits::WASM_STACK as u64;
+/// How far the first thread's stack may grow, bytes: where an ordinary process's does. It waits for the others.
+const FIRST_STACK: u64 = 8 << 20;
 
 /// A layer of the second wall.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wall {
-    /// No setuid program, no file capability can give rights back; all capabilities dropped.
+    /// No setuid program, no file capability can give rights back; all capabilities dropped; no key of the session.
     Privileges,
-    /// `setrlimit`: no core dump, no file written, no descriptor opened, private memory bounded.
+    /// `setrlimit`: no core dump, no file written, no descriptor beside those it has, no further process or thread (of an
+    /// ordinary user; root's are not counted), private memory bounded.
     Rlimits,
-    /// Landlock: no file, no TCP port, no signal or abstract socket outside.
+    /// Landlock: no file, no TCP port, no tracing, no signal or abstract socket outside. Not UDP, sockets that have a file,
+    /// System V memory, the user's keys, or the limits of the user's other processes.
     Landlock,
     /// User, network, mount, IPC, PID, UTS and cgroup namespaces with nothing in them.
     Namespaces,
@@ -44,8 +48,12 @@ impl Wall {
     /// All, in the order in which they go up.
     pub const ALL: [Self; 5] = [Self::Privileges, Self::Namespaces, Self::Rlimits, Self::Landlock, Self::Seccomp];
 
-    /// Those without which nothing runs unless a policy says otherwise: every machine can give them.
-    pub const REQUIRED: [Self; 3] = [Self::Privileges, Self::Rlimits, Self::Seccomp];
+    /// Those without which nothing runs, whatever a policy says: every machine can give them. Beside them one of
+    /// [`Wall::BEHIND`] must stand.
+    pub const FLOOR: [Self; 3] = [Self::Privileges, Self::Rlimits, Self::Seccomp];
+
+    /// Those that keep files out of reach should seccomp fail.
+    pub const BEHIND: [Self; 2] = [Self::Landlock, Self::Namespaces];
 
     const fn word(self) -> &'static str {
         match self {
@@ -80,6 +88,41 @@ pub struct Walls {
     pub missing: BTreeMap<Wall, String>,
 }
 
+/// Why no cell runs on this machine.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Lack {
+    /// A wall of the floor, or one that the policy requires.
+    #[error("the wall {0} is required, and this machine lacks it: {1}{hint}", hint = hint(.0))]
+    Wall(Wall, String),
+    /// None of [`Wall::BEHIND`].
+    #[error(
+        "behind seccomp one of the walls landlock and namespaces must stand, and this machine lacks both. landlock: \
+         {landlock}{}. namespaces: {namespaces}{}. Either will do",
+        hint(&Wall::Landlock),
+        hint(&Wall::Namespaces)
+    )]
+    Behind {
+        /// Why there is no Landlock.
+        landlock: String,
+        /// Why there are no namespaces.
+        namespaces: String,
+    },
+}
+
+/// What the machine's owner can do about a wall that is missing.
+const fn hint(wall: &Wall) -> &'static str {
+    match wall {
+        Wall::Landlock => {
+            " (it needs Linux 5.13 or later with `landlock` in the boot parameter `lsm=`, and a container that allows it)"
+        }
+        Wall::Namespaces => {
+            " (they need the sysctls user.max_user_namespaces above 0, kernel.unprivileged_userns_clone=1 and \
+             kernel.apparmor_restrict_unprivileged_userns=0, where a kernel has these, and a container that allows them)"
+        }
+        Wall::Privileges | Wall::Rlimits | Wall::Seccomp => "",
+    }
+}
+
 impl Walls {
     fn note(&mut self, wall: Wall, result: io::Result<String>) {
         match result {
@@ -88,10 +131,15 @@ impl Walls {
         };
     }
 
-    /// The first of `required` that does not stand.
-    pub fn lacks(&self, required: &[Wall]) -> Option<(Wall, String)> {
+    /// What there must be and is not: the floor, and what is `required` beside it.
+    pub fn lacks(&self, required: &[Wall]) -> Option<Lack> {
         let reason = |w: Wall| self.missing.get(&w).cloned().unwrap_or_else(|| "it was not tried".into());
-        required.iter().find(|w| !self.up.contains_key(w)).map(|w| (*w, reason(*w)))
+        let stands = |w: &Wall| self.up.contains_key(w);
+        if let Some(wall) = Wall::FLOOR.iter().chain(required).find(|w| !stands(w)) {
+            return Some(Lack::Wall(*wall, reason(*wall)));
+        }
+        let lack = || Lack::Behind { landlock: reason(Wall::Landlock), namespaces: reason(Wall::Namespaces) };
+        (!Wall::BEHIND.iter().any(stands)).then(lack)
     }
 }
 
@@ -113,6 +161,11 @@ impl Terms {
     fn put(&self, wall: Wall, up: impl FnOnce() -> io::Result<String>) -> io::Result<String> {
         if self.without.contains(&wall) { Err(io::Error::other("left out")) } else { up() }
     }
+
+    /// What must stand and does not; nothing must where a test leaves walls out.
+    pub(crate) fn lacks(&self, walls: &Walls) -> Option<Lack> {
+        if self.without.is_empty() { walls.lacks(&self.require) } else { None }
+    }
 }
 
 /// First step, in a process with one thread. Returns in the process that goes on: the caller's, or with PID namespaces a
@@ -120,18 +173,16 @@ impl Terms {
 pub(crate) fn enter<T>(terms: &Terms, before: impl FnOnce() -> io::Result<T>) -> io::Result<(Walls, T)> {
     let mut walls = Walls::default();
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    rustix::thread::set_no_new_privs(true)?;
     if terms.idle {
         idle()?;
     }
     let spaces = terms.put(Wall::Namespaces, namespaces::unshare);
+    let rlimits = terms.put(Wall::Rlimits, keep_stack);
     let kept = before()?;
     let spaces = spaces.and_then(|inside| namespaces::empty_root().map(|()| inside));
     walls.note(Wall::Namespaces, spaces);
-    walls.note(Wall::Privileges, terms.put(Wall::Privileges, drop_capabilities));
-    let cap = |n| Rlimit { current: Some(n), maximum: Some(n) };
-    setrlimit(Resource::Core, cap(0))?;
-    setrlimit(Resource::Data, cap(terms.memory.saturating_add(HOST_MEMORY)))?;
+    walls.note(Wall::Privileges, terms.put(Wall::Privileges, drop_rights));
+    walls.note(Wall::Rlimits, rlimits);
     walls.note(Wall::Landlock, terms.put(Wall::Landlock, landlock));
     // Each change of rights takes it away.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
@@ -140,12 +191,18 @@ pub(crate) fn enter<T>(terms: &Terms, before: impl FnOnce() -> io::Result<T>) ->
 
 /// Second step, when everything that the cell needs is open and mapped. Holds for all threads.
 pub(crate) fn seal(walls: &mut Walls, terms: &Terms, work: Work) -> io::Result<()> {
+    let stack = walls.up.remove(&Wall::Rlimits).unwrap_or_default();
     let limits = || {
         let cap = |n| Rlimit { current: Some(n), maximum: Some(n) };
+        setrlimit(Resource::Core, cap(0))?;
+        setrlimit(Resource::Data, cap(terms.memory.saturating_add(HOST_MEMORY)))?;
+        setrlimit(Resource::Stack, cap(FIRST_STACK))?;
         setrlimit(Resource::Fsize, cap(work.writes()))?;
-        // Not 0, for that is also how many descriptors poll may watch.
+        // Not 0, for that is also how many descriptors poll may watch: one can be opened once another is closed.
         setrlimit(Resource::Nofile, cap(1))?;
-        Ok("no files, no core, bounded memory".into())
+        // All threads there are to be have started.
+        setrlimit(Resource::Nproc, cap(0))?;
+        Ok(format!("no files, no core, no processes, bounded memory{stack}"))
     };
     walls.note(Wall::Rlimits, terms.put(Wall::Rlimits, limits));
     walls.note(Wall::Seccomp, terms.put(Wall::Seccomp, filter::install));
@@ -170,11 +227,42 @@ impl Work {
     }
 }
 
-fn drop_capabilities() -> io::Result<String> {
+fn drop_rights() -> io::Result<String> {
+    rustix::thread::set_no_new_privs(true)?;
     let none = CapabilitySet::empty();
     rustix::thread::clear_ambient_capability_set()?;
     rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
-    Ok("no new privileges, no capabilities".into())
+    let keys = match leave_session() {
+        Ok(()) => "",
+        // A kernel or a container that has no keys to reach.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => " (there are none)",
+        Err(e) => return Err(e),
+    };
+    Ok(format!("no new privileges, no capabilities, no keys of the session{keys}"))
+}
+
+/// A new session without keys in the place of the one that the donor logged in to.
+#[expect(unsafe_code, reason = "keyctl has no wrapper here")]
+fn leave_session() -> io::Result<()> {
+    // SAFETY: joining without a name reads no memory.
+    let joined =
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    if joined == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Keeps the first thread's stack where it is: memory that grows down does not count as private, and any piece of it could
+/// be stretched. Says what is to be said of it.
+#[expect(unsafe_code, reason = "mseal has no wrapper here")]
+fn keep_stack() -> io::Result<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let stack = maps.lines().find(|line| line.ends_with("[stack]")).and_then(|line| line.split_once(' '));
+    let ends = stack.and_then(|(range, _)| range.split_once('-'));
+    let number = |hex: &str| usize::from_str_radix(hex, 16).map_err(io::Error::other);
+    let Some((start, end)) = ends else { return Err(io::Error::other("the stack is not in /proc/self/maps")) };
+    let (start, end) = (number(start)?, number(end)?);
+    // SAFETY: forbids changes of the mapping that nobody makes.
+    let sealed = unsafe { libc::syscall(libc::SYS_mseal, start, end - start, 0) };
+    Ok(if sealed == 0 { "" } else { ", but for the first stack, which Linux before 6.10 cannot seal" }.into())
 }
 
 fn landlock() -> io::Result<String> {

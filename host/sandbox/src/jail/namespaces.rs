@@ -30,7 +30,12 @@ pub(super) fn unshare() -> io::Result<String> {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-            Ok("user, network, mount, IPC, PID, UTS, cgroup".into())
+            // In one of its own a process has all rights, over parts of the kernel that few others reach.
+            let further = match fs::write("/proc/sys/user/max_user_namespaces", "0") {
+                Ok(()) => "none can be made inside",
+                Err(_) => "though others can be made inside, for /proc/sys cannot be written here",
+            };
+            Ok(format!("user, network, mount, IPC, PID, UTS, cgroup; {further}"))
         }
         child => wait(child),
     }
