@@ -11,6 +11,6 @@ pub mod strangers;
 pub mod tpch;
 
 pub use broker::NoBroker;
-pub use escape::Escape;
+pub use escape::{Drill, Escape};
 pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir};
 pub use machine::Machine;

@@ -172,6 +172,7 @@ impl Terms {
 /// child of it while the caller's waits and ends as the child did. `before` runs there while files can still be opened.
 pub(crate) fn enter<T>(terms: &Terms, before: impl FnOnce() -> io::Result<T>) -> io::Result<(Walls, T)> {
     let mut walls = Walls::default();
+    close_inherited();
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     if terms.idle {
         idle()?;
@@ -223,6 +224,21 @@ impl Work {
         match self {
             Self::Run => 0,
             Self::Compile(bytes) => bytes,
+        }
+    }
+}
+
+/// Closes what the parent itself was started with and left open to its children: a cell has four descriptors.
+#[expect(unsafe_code, reason = "closing descriptors by number")]
+fn close_inherited() {
+    const FIRST: u32 = crate::cell::IMAGE_FD.unsigned_abs() + 1;
+    // SAFETY: this is the first that the process does, so nothing in it has opened any of them.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, 0) != 0 {
+            // Before Linux 5.9: as many as there usually may be.
+            for descriptor in FIRST..1 << 16 {
+                libc::syscall(libc::SYS_close, descriptor);
+            }
         }
     }
 }
