@@ -32,7 +32,7 @@ LOADER = "lib64/ld-linux-x86-64.so.2"
 # What other versions of these would build differently. The firmware's hash below is of these.
 TOOLS = {"gcc": (["gcc", "-dumpfullversion"], "12.2.0"), "ld": (["ld", "-v"], "2.40"),
          "nasm": (["nasm", "-v"], "2.16.01"), "iasl": (["iasl", "-v"], "20200925")}
-FIRMWARE_SHA256 = None
+FIRMWARE_SHA256 = "2f9da662de3af1d7e7dbff8c4ae37d796c783341c69b8625751a3e4727a6cbe3"
 
 # file -> (text, its replacement, how often it stands there).
 OVMF = "OvmfPkg/AmdSev/AmdSevX64"
@@ -291,7 +291,10 @@ def firmware(out, packages):
     build = ["build", "-q", "-a", "X64", "-t", "GCC5", "-b", "RELEASE", "-n", jobs, "-p", f"{OVMF}.dsc", *FIRMWARE_FLAGS]
     script = f". ./edksetup.sh && make -s -C BaseTools/Source/C -j{jobs} && {' '.join(build)}"
     run(["bash", "-c", script], "the firmware's build", cwd=source, env=environment)
-    shutil.copyfile(os.path.join(source, "Build/AmdSev/RELEASE_GCC5/FV/OVMF.fd"), product)
+    made = os.path.join(source, "Build/AmdSev/RELEASE_GCC5/FV/OVMF.fd")
+    if sha256(made) != FIRMWARE_SHA256:
+        fail(f"the firmware has SHA-256 {sha256(made)}, but {FIRMWARE_SHA256} is pinned; it is in {work}")
+    shutil.copyfile(made, product)
     shutil.rmtree(work)
     with open(stamp, "w") as f:
         f.write(key)
