@@ -17,7 +17,7 @@ use wasmtime::error::OutOfMemory;
 use wasmtime::{Engine, Store, Trap};
 
 use crate::engine::{self, Host, QueryEngine};
-use crate::jail::{self, Lack, Terms, Wall, Walls, Work};
+use crate::jail::{self, Terms, TooLow, Wall, Walls, Work};
 use crate::prefault::Maps;
 use crate::wire::{FailKind, FromCell, JobSpec, Lack, ToCell, Usage};
 use crate::{Baseline, CONTRACT, Variant, inspect, limits};
@@ -103,7 +103,7 @@ pub enum CellExit {
     Io(#[from] io::Error),
     /// A wall that must stand.
     #[error(transparent)]
-    Wall(#[from] Lack),
+    Wall(#[from] TooLow),
     /// The image.
     #[error("the engine image cannot be used: {0}")]
     Image(String),

@@ -42,7 +42,7 @@ pub use engine::Host;
 pub use group::CellGroup;
 pub use image::{Image, ImageCache, ImageError};
 pub use inspect::{CONTRACT, Import, InspectError, Inspection, inspect};
-pub use jail::{Lack, Wall, Walls};
+pub use jail::{TooLow, Wall, Walls};
 pub use pool::Pool;
 pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, probe_walls};
 pub use profile::{Baseline, Variant};

@@ -90,7 +90,7 @@ pub struct Walls {
 
 /// Why no cell runs on this machine.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Lack {
+pub enum TooLow {
     /// A wall of the floor, or one that the policy requires.
     #[error("the wall {0} is required, and this machine lacks it: {1}{hint}", hint = hint(.0))]
     Wall(Wall, String),
@@ -132,13 +132,13 @@ impl Walls {
     }
 
     /// What there must be and is not: the floor, and what is `required` beside it.
-    pub fn lacks(&self, required: &[Wall]) -> Option<Lack> {
+    pub fn lacks(&self, required: &[Wall]) -> Option<TooLow> {
         let reason = |w: Wall| self.missing.get(&w).cloned().unwrap_or_else(|| "it was not tried".into());
         let stands = |w: &Wall| self.up.contains_key(w);
         if let Some(wall) = Wall::FLOOR.iter().chain(required).find(|w| !stands(w)) {
-            return Some(Lack::Wall(*wall, reason(*wall)));
+            return Some(TooLow::Wall(*wall, reason(*wall)));
         }
-        let lack = || Lack::Behind { landlock: reason(Wall::Landlock), namespaces: reason(Wall::Namespaces) };
+        let lack = || TooLow::Behind { landlock: reason(Wall::Landlock), namespaces: reason(Wall::Namespaces) };
         (!Wall::BEHIND.iter().any(stands)).then(lack)
     }
 }
@@ -163,7 +163,7 @@ impl Terms {
     }
 
     /// What must stand and does not; nothing must where a test leaves walls out.
-    pub(crate) fn lacks(&self, walls: &Walls) -> Option<Lack> {
+    pub(crate) fn lacks(&self, walls: &Walls) -> Option<TooLow> {
         if self.without.is_empty() { walls.lacks(&self.require) } else { None }
     }
 }
