@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
-use webpki::EndEntityCert;
 use x509_cert::crl::CertificateList;
-use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
-use x509_cert::der::{Decode, Encode, Reader, SliceReader};
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::crl::IssuingDistributionPoint;
 use x509_cert::ext::pkix::name::DistributionPointName;
 use x509_cert::ext::pkix::{CrlDistributionPoints, CrlNumber, KeyUsage};
 
-use crate::chain::{ALGORITHMS, Parsed, seconds};
+use crate::chain::{Parsed, parts, seconds};
 use crate::{Code, Findings, Reason};
 
 const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
@@ -159,17 +158,7 @@ fn saturated(bytes: &[u8]) -> u64 {
 }
 
 fn is_signed_by(der: &[u8], issuer: &Parsed<'_>) -> bool {
-    let parts = || -> x509_cert::der::Result<_> {
-        let mut reader = SliceReader::new(der)?;
-        reader.sequence(|r| Ok((r.tlv_bytes()?, AnyRef::decode(r)?.value(), BitStringRef::decode(r)?)))
-    };
-    let (Ok((body, algorithm, signature)), Ok(key)) = (parts(), EndEntityCert::try_from(&issuer.der)) else {
-        return false;
-    };
-    ALGORITHMS
-        .iter()
-        .filter(|a| a.signature_alg_id().as_ref() == algorithm)
-        .any(|a| key.verify_signature(*a, body, signature.raw_bytes()).is_ok())
+    parts(der).is_ok_and(|(body, algorithm, signature)| issuer.has_issued(body, algorithm, signature))
 }
 
 fn revokes(signed: &Signed, certificate: &Parsed<'_>) -> bool {

@@ -10,6 +10,7 @@ mod binding;
 pub mod chain;
 mod crl;
 mod envelope;
+mod lint;
 pub mod nitro;
 mod policy;
 mod reason;
@@ -24,5 +25,5 @@ pub use appraisal::{
 pub use binding::Binding;
 pub use chain::Chain;
 pub use envelope::{ENVELOPE_MAX, Envelope, EnvelopeError, EvidenceKind, Tier};
-pub use policy::{Accept, AttestPolicy, AttestPolicyError, Floor, Known, Measurement, Pcr, Root};
+pub use policy::{Accept, AttestPolicy, AttestPolicyError, Floor, Image, Known, Measurement, Pcr, Root, Value};
 pub use reason::{Class, Code, Reason};

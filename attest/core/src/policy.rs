@@ -36,6 +36,23 @@ pub struct Measurement {
     pub from: String,
 }
 
+/// Code that may run, or a boot, as registers that must hold together: values of one image are never mixed with another's.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// For people.
+    pub name: String,
+    /// Named as in [`Measurement`], `pcr0` to `pcr23` for `tpm2`; hexadecimal, 48 bytes, 32 for `tpm2`.
+    pub registers: BTreeMap<String, Value>,
+    /// What it is, who built and signed it, from what.
+    pub from: String,
+}
+
+/// A register's value.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(transparent)]
+pub struct Value(#[serde(with = "hex::serde")] pub Vec<u8>);
+
 /// Values that a TPM's register may have.
 #[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +102,8 @@ pub struct Accept {
     pub roots: Vec<Root>,
     /// Reference values of code; without any, no code is accepted, unless `any_measurement`.
     pub measurements: Vec<Measurement>,
+    /// Images, of which one must hold, beside what `measurements` and `pcrs` say.
+    pub images: Vec<Image>,
     /// Accept whatever code runs: the tier then says that a TEE runs something.
     pub any_measurement: bool,
     /// Accept guests that can be inspected from outside.
@@ -152,6 +171,36 @@ pub struct AttestPolicy {
 
 fn no_hash() -> Hash {
     Hash::from_bytes([0; 32])
+}
+
+/// The registers of a kind of evidence, and the bytes of each.
+pub(crate) fn registers(kind: EvidenceKind) -> (Vec<String>, usize) {
+    let numbered = |name: &str, count: u8| (0..count).map(|n| format!("{name}{n}")).collect::<Vec<_>>();
+    match kind {
+        EvidenceKind::Tpm2 => (numbered("pcr", 24), 32),
+        EvidenceKind::SevSnp => (vec!["measurement".into()], 48),
+        EvidenceKind::Tdx => ([vec!["mrtd".into()], numbered("rtmr", 4)].concat(), 48),
+        EvidenceKind::Nitro => (numbered("pcr", 32), 48),
+        EvidenceKind::Development => (vec![], 0),
+    }
+}
+
+/// Why an image cannot be meant.
+fn not_an_image(kind: EvidenceKind, image: &Image, accept: &Accept) -> Option<String> {
+    let (known, bytes) = registers(kind);
+    if image.registers.is_empty() {
+        return Some("an image without registers is anything".into());
+    }
+    for (name, value) in &image.registers {
+        if !known.contains(name) || value.0.len() != bytes {
+            return Some(format!("{kind} has no register {name} of {} bytes", value.0.len()));
+        }
+        let number = name.strip_prefix("pcr").and_then(|n| n.parse().ok());
+        if kind == EvidenceKind::Tpm2 && !number.is_some_and(|n| accept.quoted.contains(&n)) {
+            return Some(format!("{name} is not in `quoted`"));
+        }
+    }
+    None
 }
 
 /// Why a policy is refused.
@@ -246,8 +295,13 @@ impl AttestPolicy {
             if let Some(found) = accept.machines(kind) {
                 return Some(found);
             }
-            if accept.any_measurement && !accept.measurements.is_empty() {
+            if accept.any_measurement && !(accept.measurements.is_empty() && accept.images.is_empty()) {
                 return no("any_measurement", "it says `any_measurement` and names measurements too");
+            }
+            for image in &accept.images {
+                if let Some(why) = not_an_image(kind, image, accept) {
+                    return Some((format!("name = \"{}\"", image.name), why));
+                }
             }
             for pcr in &accept.pcrs {
                 let bad = |v: &String| hex::decode(v).map_or(true, |v| v.len() != 32);

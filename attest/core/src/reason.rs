@@ -74,6 +74,8 @@ codes! {
     BindingMismatch, "binding-mismatch", Invalid, "the evidence was made for something else";
     /// A certificate chain does not lead from the signing key to its root.
     ChainInvalid, "chain-invalid", Invalid, "a certificate is missing, or is not signed by the next";
+    /// A certificate in the chain has an algorithm or a critical extension that is not accepted here.
+    ChainUnsupported, "chain-unsupported", Insufficient, "the detail names what is not accepted; if that is above the issuer of the keys, pin the issuer itself in the policy";
     /// The chain ends in a root that the policy does not pin.
     RootUnpinned, "root-unpinned", Insufficient, "pin the vendor's root in the policy, if you trust it";
     /// A certificate's validity does not include now.
@@ -106,6 +108,8 @@ codes! {
     MachineUnknown, "machine-unknown", Insufficient, "ask a machine on the policy's list, or add this one, if you know who guards it";
     /// Who launched the guest has not signed for it with a key of the policy.
     LauncherUnknown, "launcher-unknown", Insufficient, "sign the guest's identity block with a key that the policy names, or add the key";
+    /// The TD has attributes, or a companion, that no policy accepts.
+    TdRefused, "td-refused", Insufficient, "start the TD anew without what the detail names; no policy can accept that";
     /// The code that runs is not among the policy's reference values.
     MeasurementUnknown, "measurement-unknown", Insufficient, "add the measurement to the policy with its provenance, if you trust the build";
     /// The report was asked for by less privileged software than the policy wants.

@@ -18,7 +18,11 @@
 //! either sees them. Stale collateral is judged as of the nearest time at which it was valid, and refused: so an archive
 //! shows whether age is all that is wrong.
 //!
-//! Not here: event logs, and quotes of service TDs and of TDs that may migrate, which are always refused.
+//! What is known to be wrong does not hide the rest: under a root that is not pinned, with a revoked certificate, or with
+//! attributes that are never accepted, the TCB is still judged. Only what makes the rest meaningless ends it.
+//!
+//! Not here: event logs. Always refused: service TDs, TDs that may migrate, and quotes whose quoting enclave adds another number
+//! of bytes than 32 to what it reports on (Intel's adds 32, and `dcap-qvl` takes no other).
 
 mod chain;
 mod collateral;
@@ -28,15 +32,19 @@ mod tcb;
 use std::time::Duration;
 
 use dcap_qvl::{
-    PckCertFlag, QuoteClaims, QuotePolicy, TcbStatus,
+    QuotePolicy, TcbStatus,
     config::{ParsedCert, X509Codec},
     quote::{TDAttributes, TDReport10},
     verify::QuoteVerifier,
     x509::X509CertBackend,
 };
 
-use self::{collateral::Collateral, quote::TdQuote};
-use crate::{Accept, Code, EvidenceKind, Findings, Given, Reason, Status, Verifier};
+use self::{
+    collateral::Collateral,
+    quote::{QE_AUTH, TdQuote},
+    tcb::Standing,
+};
+use crate::{Accept, Code, EvidenceKind, Findings, Given, Reason, Status, Verifier, tee::measured};
 
 /// Characters of other people's text in one reason.
 const TEXT_MAX: usize = 300;
@@ -63,37 +71,72 @@ pub fn verify(given: &Given<'_>, report_data: &[u8; 64], findings: &mut Findings
         return Err(Reason::new(Code::CollateralMissing, "no collateral is stapled to the quote"));
     };
     let collateral = Collateral::parse(stapled, &quote)?;
-    let root = collateral.root(accept)?;
-    collateral.check()?;
+    let (root, pinned) = collateral.root(accept, findings)?;
+    collateral.check(findings)?;
     quote.check(&collateral.pck.leaf)?;
     say(&quote, &collateral, findings);
     binding(&quote.report, report_data, findings);
     measurements(&quote.report, accept, findings);
-    configuration(&quote, accept, findings);
+    configuration(&quote, &collateral, accept, findings);
     machine(&collateral, accept, findings);
+    let too_low = tcb::refusals(&quote, &collateral);
+    let is_too_low = !too_low.is_empty();
+    findings.reasons.extend(too_low);
+    if is_too_low {
+        findings.vector.hardware = Status::Contraindicated;
+    }
     let Some(at) = dates(&collateral, given.now, findings)? else { return Ok(()) };
     // What this verifier says of debugging is left to `configuration`, and what it says of policies to `levels`.
     let verifier = QuoteVerifier::new(root).allow_debug(true);
-    let policy = QuotePolicy::claims_only(at);
-    match verifier.verify_with_policy(&given.envelope.evidence, &collateral.whole, at, &policy) {
-        Ok(claims) => {
-            numbers(&claims, &collateral, given, findings);
-            levels(&claims, &quote, &collateral, accept, findings);
-            Ok(())
-        }
-        Err(error) => match tcb::refusal(&quote, &collateral) {
-            Some(reason) => {
-                findings.vector.hardware = Status::Contraindicated;
-                findings.reasons.push(reason);
-                Ok(())
-            }
-            None if attributes(&quote).is_some() => Ok(()),
-            None => {
-                findings.vector.instance_identity = Status::Contraindicated;
-                Err(Reason::new(Code::ChainInvalid, short(&format!("{error:#}"))))
-            }
-        },
+    let verdict =
+        verifier.verify_with_policy(&given.envelope.evidence, &collateral.whole, at, &QuotePolicy::claims_only(at));
+    let standing = match &verdict {
+        Ok(claims) => Some(Standing::of(claims)),
+        Err(_) if !is_too_low => tcb::standing(&quote, &collateral),
+        Err(_) => None,
+    };
+    let refused = verdict.err().map(|error| format!("{error:#}"));
+    // Whoever is revoked may have signed anything; and before that, `dcap-qvl` has not seen all certificates.
+    let noted = pinned && !refused.as_ref().is_some_and(|error| error.contains("CertRevoked"));
+    let unexplained = refused.filter(|error| !explained(error, &quote, is_too_low, findings));
+    if let Some(standing) = standing {
+        levels(&standing, &quote, &collateral, accept, findings);
     }
+    match unexplained {
+        None => numbers(&collateral, given, noted, findings),
+        Some(error) => {
+            findings.vector.instance_identity = Status::Contraindicated;
+            Err(Reason::new(Code::ChainInvalid, short(&error)))
+        }
+    }
+}
+
+/// Refusals of `dcap-qvl` for levels of the TCB. Those before them are of certificates, signatures and identities.
+const OF_LEVELS: [&str; 4] = [
+    "No matching TCB level found",
+    "TDX module TCB level check",
+    "is below minimum required",
+    "TCB status is invalid: Revoked",
+];
+/// Those for a TD's attributes, which come last.
+const OF_ATTRIBUTES: [&str; 6] = [
+    "Reserved bits in TD attributes are set",
+    "TD migration is enabled",
+    "SERVTD_EXT is enabled",
+    "SEPT_VE_DISABLE is not enabled",
+    "Invalid MR service TD",
+    "Failed to parse TD attributes",
+];
+
+/// Whether a refusal of `dcap-qvl` is of what was said here already. Anything that is not known for that is not: the worst
+/// that other words of a later version can do is to add a reason.
+fn explained(error: &str, quote: &TdQuote<'_>, too_low: bool, findings: &Findings) -> bool {
+    let is_of = |all: &[&str]| all.iter().any(|text| error.contains(text));
+    let revoked = || findings.reasons.iter().any(|r| r.code == Code::CertificateRevoked);
+    too_low && is_of(&OF_LEVELS)
+        || !attributes(quote).is_empty() && is_of(&OF_ATTRIBUTES)
+        || quote.qe_auth() != QE_AUTH && is_of(&["Invalid QE auth data length"])
+        || revoked() && is_of(&["CertRevoked"])
 }
 
 /// What the quote says.
@@ -132,43 +175,44 @@ fn binding(report: &TDReport10, wanted: &[u8; 64], findings: &mut Findings) {
     }
 }
 
-/// Every register that the policy names must have one of its values.
+/// Every register that the policy names must have one of its values, or all of one image theirs.
 fn measurements(report: &TDReport10, accept: &Accept, findings: &mut Findings) {
     if accept.any_measurement {
         return;
     }
     let before = findings.reasons.len();
-    if accept.measurements.is_empty() {
-        findings.reason(Code::MeasurementUnknown, "the policy names no measurement");
-    }
-    let mut names: Vec<_> = accept.measurements.iter().map(|m| m.register.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        let Some((_, is)) = registers(report).into_iter().find(|(n, _)| *n == name) else {
-            findings.reason(Code::MeasurementUnknown, format!("TDX has no register {}", short(name)));
-            continue;
-        };
-        if !accept.measurements.iter().any(|m| m.register == name && m.value == is) {
-            findings.reason(Code::MeasurementUnknown, format!("{name} is {}", hex::encode(is)));
-        }
-    }
+    let all = registers(report).map(|(name, value)| (name.to_string(), &value[..]));
+    measured(accept, &all, findings);
     let known = findings.reasons.len() == before;
     findings.vector.executables = if known { Status::Affirming } else { Status::Warning };
 }
 
-/// Debugging, and what `dcap-qvl` refuses whatever the policy.
-fn configuration(quote: &TdQuote<'_>, accept: &Accept, findings: &mut Findings) {
+/// Debugging, what `dcap-qvl` refuses whatever the policy, and properties of the platform.
+fn configuration(quote: &TdQuote<'_>, collateral: &Collateral, accept: &Accept, findings: &mut Findings) {
     findings.vector.configuration = Status::Affirming;
+    let platform = &collateral.platform;
+    let flags =
+        [("dynamic", platform.dynamic_platform), ("cached-keys", platform.cached_keys), ("smt", platform.smt_enabled)];
+    for (word, _) in flags.into_iter().filter(|(_, flag)| *flag == Some(true)) {
+        if !accept.platform.iter().any(|p| p == word) {
+            findings.vector.configuration = Status::Warning;
+            findings.reason(Code::PlatformRefused, format!("`{word}` is not in the policy's `platform`"));
+        }
+    }
     let [under_debug, ..] = quote.report.td_attributes;
     // Bit 0 is debugging, bits 4 to 6 are profiling.
     if under_debug & 0x71 != 0 && !accept.debug {
         findings.vector.configuration = Status::Contraindicated;
         findings.reason(Code::DebugEnabled, format!("attributes {}", hex::encode(quote.report.td_attributes)));
     }
-    if let Some(why) = attributes(quote) {
+    for why in attributes(quote) {
         findings.vector.configuration = Status::Contraindicated;
-        findings.reason(Code::PlatformRefused, why);
+        findings.reason(Code::TdRefused, why);
+    }
+    if quote.qe_auth() != QE_AUTH {
+        let found = quote.qe_auth();
+        let why = format!("the quoting enclave adds {found} bytes to what it reports on; Intel's adds {QE_AUTH}");
+        findings.reason(Code::TdRefused, why);
     }
 }
 
@@ -181,20 +225,24 @@ fn machine(collateral: &Collateral, accept: &Accept, findings: &mut Findings) {
 }
 
 /// What is never accepted.
-fn attributes(quote: &TdQuote<'_>) -> Option<&'static str> {
+fn attributes(quote: &TdQuote<'_>) -> Vec<&'static str> {
     let Ok(attributes) = TDAttributes::parse(quote.report.td_attributes) else {
-        return Some("attributes are not known");
+        return vec!["attributes are not known"];
     };
     let service = quote.later.is_some_and(|r| r.mr_service_td != [0; 48]);
-    match () {
-        () if attributes.reserved != 0 => Some("reserved attributes are set"),
-        () if attributes.sec.migratable => Some("the TD may migrate"),
-        () if attributes.sec.servtd_ext || service => Some("a service TD is bound to the TD"),
-        () if !attributes.sec.sept_ve_disable => {
-            Some("the host can inject exceptions into the TD (SEPT_VE_DISABLE is 0)")
-        }
-        () => None,
-    }
+    let all = [
+        (attributes.reserved != 0, "reserved attributes are set"),
+        (attributes.sec.migratable, "the TD may migrate (MIGRATABLE is 1): start it without migration"),
+        (
+            attributes.sec.servtd_ext || service,
+            "a service TD is bound to the TD, whose code could change it: start it without one",
+        ),
+        (
+            !attributes.sec.sept_ve_disable,
+            "the host can inject exceptions into the TD (SEPT_VE_DISABLE is 0): start it with that attribute",
+        ),
+    ];
+    all.into_iter().filter(|(refused, _)| *refused).map(|(_, why)| why).collect()
 }
 
 /// When all of it is valid, and the time to judge as of: now if that is inside. `None` if there is no such time.
@@ -215,70 +263,49 @@ fn dates(collateral: &Collateral, now: i64, findings: &mut Findings) -> Result<O
     Ok((window.from <= window.until).then(|| u64::try_from(now.clamp(window.from, window.until)).unwrap_or(0)))
 }
 
-/// Numbers that must not fall.
-fn numbers(claims: &QuoteClaims, collateral: &Collateral, given: &Given<'_>, findings: &mut Findings) {
+/// Numbers that must not fall. They are noted from nobody whose root is not pinned.
+fn numbers(collateral: &Collateral, given: &Given<'_>, noted: bool, findings: &mut Findings) -> Result<(), Reason> {
     let fmspc = hex::encode(collateral.platform.fmspc);
     let issuer = X509CertBackend::from_der(&collateral.pck.leaf.der).ok().and_then(|c| c.pck_ca());
     let issuer = issuer.map_or("pck", |ca| ca.as_id_str());
-    let (pck, root) = (claims.platform.pck_crl_num, claims.platform.root_ca_crl_num);
+    let (root, pck) = collateral.list_numbers()?;
     findings.claim("crl-root", root);
     findings.claim("crl-pck", pck);
     let all = [
-        (format!("tdx-tcb:{fmspc}"), collateral.tcb.tcb_evaluation_data_number),
-        ("tdx-qe".into(), collateral.qe.tcb_evaluation_data_number),
+        (format!("tdx-tcb:{fmspc}"), u64::from(collateral.tcb.tcb_evaluation_data_number)),
+        ("tdx-qe".into(), u64::from(collateral.qe.tcb_evaluation_data_number)),
         ("tdx-crl:root".into(), root),
         (format!("tdx-crl:{issuer}"), pck),
     ];
-    for (name, number) in all {
-        let number = u64::from(number);
+    for (name, number) in all.into_iter().filter(|_| noted) {
         if let Some(seen) = given.seen.get(&name).filter(|seen| **seen > number) {
             findings.reason(Code::CollateralRollback, format!("{name} is {number}; {seen} was seen before"));
         }
         findings.collateral.insert(name, number);
     }
+    Ok(())
 }
 
-/// Intel's word on the security version, advisories, and properties of the platform.
-fn levels(
-    claims: &QuoteClaims,
-    quote: &TdQuote<'_>,
-    collateral: &Collateral,
-    accept: &Accept,
-    findings: &mut Findings,
-) {
-    let current = claims.platform.current_tcb_level.as_ref();
-    let mut advisories = claims.tcb.advisory_ids.clone();
-    advisories.extend(current.iter().flat_map(|l| l.advisory_ids.clone()));
-    advisories.sort_unstable();
-    advisories.dedup();
-    findings.claim("tcb-status", claims.tcb.status);
-    findings.claim("tcb-date", &claims.platform.tcb_level.tcb_date);
+/// Intel's word on the security version, and advisories.
+fn levels(standing: &Standing, quote: &TdQuote<'_>, collateral: &Collateral, accept: &Accept, findings: &mut Findings) {
+    let Standing { status, current, date, advisories } = standing;
+    findings.claim("tcb-status", status);
+    findings.claim("tcb-date", date);
     findings.claim("advisories", advisories.join(" "));
     findings.vector.hardware = Status::Affirming;
-    let mut statuses = vec![claims.tcb.status];
+    let mut statuses = vec![*status];
     // A TD that outlived its module: what launched it is in the first; what runs it now must not be worse.
-    let better = [claims.tcb.status, TcbStatus::UpToDate];
-    statuses.extend(current.map(|l| l.tcb_status).filter(|s| !better.contains(s)));
+    statuses.extend(current.filter(|s| s != status && *s != TcbStatus::UpToDate));
     for status in statuses.into_iter().filter(|s| !accept.statuses.contains(&s.to_string())) {
         let behind = tcb::behind(quote, collateral);
-        let parts = [format!("{status}, level of {}", short(&claims.platform.tcb_level.tcb_date)), behind];
-        let parts: Vec<_> = parts.into_iter().filter(|p| !p.is_empty()).chain([tcb::named(&advisories)]).collect();
+        let parts = [format!("{status}, level of {}", short(date)), behind];
+        let parts: Vec<_> = parts.into_iter().filter(|p| !p.is_empty()).chain([tcb::named(advisories)]).collect();
         findings.vector.hardware = Status::Warning;
         findings.reason(Code::TcbStatus, parts.join("; "));
     }
     for denied in advisories.iter().filter(|a| accept.deny_advisories.iter().any(|d| d.eq_ignore_ascii_case(a))) {
         findings.vector.hardware = Status::Contraindicated;
         findings.reason(Code::AdvisoryDenied, short(denied));
-    }
-    let pck = &claims.platform.pck;
-    let flags = [("dynamic", pck.dynamic_platform), ("cached-keys", pck.cached_keys), ("smt", pck.smt_enabled)];
-    for (word, _) in flags.into_iter().filter(|(_, flag)| *flag == PckCertFlag::True) {
-        if !accept.platform.iter().any(|p| p == word) {
-            if findings.vector.configuration == Status::Affirming {
-                findings.vector.configuration = Status::Warning;
-            }
-            findings.reason(Code::PlatformRefused, format!("`{word}` is not in the policy's `platform`"));
-        }
     }
 }
 

@@ -8,9 +8,15 @@ use std::collections::BTreeMap;
 use common::{codes, file, pem, root, vectors};
 use eider_attest::{Chain, Code, Findings};
 
-const EK_CERTIFICATE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
+const EK_CERTIFICATE: &[&[u8]] = &[&[0x67, 0x81, 0x05, 0x08, 0x01]];
 
-fn check(leaf: &[u8], issuers: &[Vec<u8>], pinned: &[u8], purpose: Option<&'static [u8]>, now: i64) -> Vec<Code> {
+fn check(
+    leaf: &[u8],
+    issuers: &[Vec<u8>],
+    pinned: &[u8],
+    purpose: Option<&'static [&'static [u8]]>,
+    now: i64,
+) -> Vec<Code> {
     let roots = [root(pinned)];
     let issuers = issuers.iter().map(Vec::as_slice).collect();
     let chain = Chain { leaf, issuers, lists: vec![], roots: &roots, purpose, revocation: false };
@@ -21,7 +27,7 @@ fn check(leaf: &[u8], issuers: &[Vec<u8>], pinned: &[u8], purpose: Option<&'stat
 
 #[test]
 fn amd_chains_of_both_encodings_are_accepted() {
-    let snp = vectors("snp");
+    let Some(snp) = vectors("snp") else { return };
     for (leaf, issuers, now) in [
         ("vcek_milan.der", "cert_chain_milan", 1_740_000_000),
         ("gsg_vcek.der", "cert_chain_milan", 1_740_000_000),
@@ -50,16 +56,16 @@ fn amd_chains_of_both_encodings_are_accepted() {
 
 #[test]
 fn a_tpm_chain_must_be_for_endorsement_keys() {
-    let tpm = vectors("tpm");
+    let Some(tpm) = vectors("tpm") else { return };
     let leaf = file(&tpm, "gtt_gce_akcert.der");
     let issuers = [pem(&tpm, "gtt_tpm_ek_intermediate_2.crt.pem"), pem(&tpm, "gtt_tpm_ek_root_1.cer.pem")].concat();
     assert_eq!(check(&leaf, &issuers, &issuers[1], Some(EK_CERTIFICATE), 1_740_000_000), []);
-    assert_eq!(check(&leaf, &issuers, &issuers[1], Some(&[0x55, 0x1d]), 1_740_000_000), [Code::ChainInvalid]);
+    assert_eq!(check(&leaf, &issuers, &issuers[1], Some(&[&[0x55, 0x1d]]), 1_740_000_000), [Code::ChainInvalid]);
 }
 
 #[test]
 fn a_flip_of_any_byte_of_a_certificate_is_refused() {
-    let snp = vectors("snp");
+    let Some(snp) = vectors("snp") else { return };
     let (leaf, issuers) = (file(&snp, "vcek_milan.der"), pem(&snp, "cert_chain_milan"));
     for at in 0..leaf.len() {
         let mut flipped = leaf.clone();
@@ -70,7 +76,7 @@ fn a_flip_of_any_byte_of_a_certificate_is_refused() {
 
 #[test]
 fn no_truncated_certificate_is_accepted() {
-    let snp = vectors("snp");
+    let Some(snp) = vectors("snp") else { return };
     let (leaf, issuers) = (file(&snp, "vcek_milan.der"), pem(&snp, "cert_chain_milan"));
     for length in 0..leaf.len() {
         assert_eq!(check(&leaf[..length], &issuers, &issuers[1], None, 1_740_000_000), [Code::ChainInvalid]);

@@ -24,7 +24,7 @@ const RHEL8: [(u8, &str); 11] = [
 
 #[test]
 fn logs_replay_to_published_registers() {
-    let folder = vectors("eventlog");
+    let Some(folder) = vectors("eventlog") else { return };
     let replay = |name| eventlog::replay(&file(&folder, name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let rhel = replay("gtt_rhel8-uefi.bin");
     let found: Vec<_> = rhel.sha256.iter().map(|(n, v)| (*n, hex::encode(v))).collect();
@@ -44,7 +44,7 @@ fn logs_replay_to_published_registers() {
 
 #[test]
 fn a_windows_log_of_the_old_form_leads_to_its_registers() {
-    let tpm = vectors("tpm");
+    let Some(tpm) = vectors("tpm") else { return };
     let log =
         serde_json::from_slice::<Value>(&file(&tpm, "goatt_windows_gcp_shielded_vm.json")).unwrap()["Log"].clone();
     let replay = eventlog::replay(&base64(log["Raw"].as_str().unwrap())).unwrap();
@@ -58,7 +58,7 @@ fn a_windows_log_of_the_old_form_leads_to_its_registers() {
 
 #[test]
 fn no_truncated_or_damaged_log_panics() {
-    let folder = vectors("eventlog");
+    let Some(folder) = vectors("eventlog") else { return };
     for name in ["gtt_arch-linux-workstation.bin", "goatt_crypto_agile_eventlog"] {
         let log = file(&folder, name);
         for n in 0..log.len() {

@@ -125,6 +125,67 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
         let words = refused.to_string();
         assert!(words.contains(line) && words.contains(says), "{text}\n{words}");
     }
+    let image = |registers: &str| {
+        let image = format!("[[nitro.images]]\nname = \"i\"\nfrom = \"x\"\nregisters = {{ {registers} }}\n");
+        format!("{head}minimum = \"L2\"\n[nitro]\n{root}\n{image}")
+    };
+    let value = "00".repeat(48);
+    assert!(AttestPolicy::parse(image(&format!("pcr0 = \"{value}\"")).as_bytes()).is_ok());
+    for (registers, says) in [
+        ("".to_string(), "without registers"),
+        (format!("mrtd = \"{value}\""), "no register mrtd"),
+        ("pcr0 = \"00\"".into(), "pcr0 of 1 bytes"),
+    ] {
+        let refused = AttestPolicy::parse(image(&registers).as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("line 7") && refused.contains(says), "{refused}");
+    }
+    let both = image(&format!("pcr0 = \"{value}\"")).replace("[nitro]", "[nitro]\nany_measurement = true");
+    assert!(AttestPolicy::parse(both.as_bytes()).unwrap_err().to_string().contains("names measurements too"));
     assert!(AttestPolicy::parse(&[0xff]).is_err());
     assert!(AttestPolicy::parse(&vec![b' '; AttestPolicy::MAX + 1]).is_err());
+}
+
+#[test]
+fn a_policy_that_pins_too_little_is_told_so() {
+    let root = format!("roots = [{{ name = \"r\", sha256 = \"{}\", from = \"here\" }}]", "ab".repeat(32));
+    let notes = |kind: &str, minimum: &str, lines: &str| {
+        let text = format!("name = \"p\"\nclass = \"internal\"\nminimum = \"{minimum}\"\n[{kind}]\n{root}\n{lines}");
+        AttestPolicy::parse(text.as_bytes()).unwrap().lint()
+    };
+    let pcr = |index: u8, values: &[u8]| {
+        let values: Vec<_> = values.iter().map(|v| format!("\"{}\"", hex::encode([*v; 32]))).collect();
+        format!("[[tpm2.pcrs]]\nindex = {index}\nvalues = [{}]\nfrom = \"x\"\n", values.join(", "))
+    };
+    let measured = |kind: &str, entries: &[(&str, u8)]| -> String {
+        let entry = |(register, value): &(&str, u8)| {
+            let value = hex::encode([*value; 48]);
+            format!("[[{kind}.measurements]]\nregister = \"{register}\"\nvalue = \"{value}\"\nfrom = \"x\"\n")
+        };
+        entries.iter().map(entry).collect()
+    };
+    let all = measured("tdx", &[("mrtd", 1), ("rtmr0", 1), ("rtmr1", 1), ("rtmr2", 1)]);
+    for (kind, minimum, lines, says) in [
+        ("tpm2", "L1", "quoted = [0, 7]\n".to_string(), "any boot is accepted"),
+        ("tpm2", "L1", format!("quoted = [0, 7]\n{}", pcr(7, &[1])), "registers [0] are quoted and have no value"),
+        ("tpm2", "L1", format!("quoted = [16]\n{}", pcr(16, &[1])), "any software can reset register [16]"),
+        ("tpm2", "L1", format!("quoted = [4, 7]\n{}{}", pcr(4, &[1, 2]), pcr(7, &[1, 2, 3])), "6 mixtures"),
+        ("tdx", "L2", "any_measurement = true\n".into(), "any code is accepted"),
+        ("tdx", "L2", format!("debug = true\n{all}"), "`debug`"),
+        ("tdx", "L2", String::new(), "nobody is accepted"),
+        ("tdx", "L2", measured("tdx", &[("mrtd", 1)]), "rtmr0, rtmr1, rtmr2 not pinned"),
+        ("tdx", "L2", measured("tdx", &[("rtmr0", 1), ("rtmr1", 1), ("rtmr2", 1)]), "`mrtd` is not pinned"),
+        ("tdx", "L2", format!("{all}{}", measured("tdx", &[("pcr0", 1)])), "can never hold"),
+        ("nitro", "L2", measured("nitro", &[("pcr1", 1)]), "parts of the image"),
+        ("nitro", "L2", measured("nitro", &[("pcr0", 0)]), "debug mode"),
+    ] {
+        let found = notes(kind, minimum, &lines);
+        assert!(found.len() == 1 && found[0].starts_with(kind) && found[0].contains(says), "{lines}: {found:?}");
+    }
+    assert_eq!(notes("tpm2", "L1", &format!("quoted = [0, 7]\n{}{}", pcr(0, &[1]), pcr(7, &[1]))), [""; 0]);
+    assert_eq!(notes("tdx", "L2", &all), [""; 0]);
+    assert_eq!(notes("nitro", "L2", &measured("nitro", &[("pcr0", 1), ("pcr0", 2)])), [""; 0]);
+    // What ships, and says so in its own text.
+    assert!(policy("internal.toml").lint().iter().any(|note| note.starts_with("tpm2: no register has a value")));
+    assert_eq!(policy("public.toml").lint(), [""; 0]);
+    assert!(policy("development.toml").lint()[0].contains("software"));
 }

@@ -1,15 +1,17 @@
 //! Certificates and revocation lists: who signed whom, until when.
 
-use der::{Decode, Header, Reader as _, SliceReader};
+use der::{Decode, Header, Reader as _, SliceReader, asn1::ObjectIdentifier};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
-use x509_cert::{Certificate, crl::CertificateList, name::Name, time::Time};
+use x509_cert::{Certificate, crl::CertificateList, ext::pkix::CrlNumber, name::Name, time::Time};
 
 use super::short;
-use crate::{Accept, Code, Reason};
+use crate::{Code, Findings, Reason};
 
 /// Certificates in one chain: a leaf, Intel's intermediate and the root, and two more.
 const CHAIN_MAX: usize = 5;
+
+const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 
 /// Something that is valid for a time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +49,7 @@ impl Cert {
         self.parsed.tbs_certificate().issuer()
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("certificate {}", short(&self.subject().to_string()))
     }
 
@@ -113,18 +115,10 @@ impl Chain {
         self.certs().map(|c| &c.der).eq(other.certs().map(|c| &c.der))
     }
 
-    /// The root, which the policy must pin.
-    pub(super) fn root(&self, accept: &Accept) -> Result<&Cert, Reason> {
+    /// The root that it ends in.
+    pub(super) fn root(&self) -> Result<&Cert, Reason> {
         let root = self.above.last().filter(|r| r.subject() == r.issuer());
-        let Some(root) = root else {
-            return Err(Reason::new(Code::ChainInvalid, format!("{}: it does not end in a root", self.what)));
-        };
-        let hash = root.sha256();
-        if !accept.roots.iter().any(|r| r.sha256 == hash) {
-            let detail = format!("{}: it ends in {}, SHA-256 {}", self.what, root.name(), hex::encode(hash));
-            return Err(Reason::new(Code::RootUnpinned, detail));
-        }
-        Ok(root)
+        root.ok_or_else(|| Reason::new(Code::ChainInvalid, format!("{}: it does not end in a root", self.what)))
     }
 
     /// Each is signed by the next.
@@ -162,8 +156,13 @@ impl Crl {
         Ok(Self { what, der: der.to_vec(), parsed })
     }
 
-    /// It is signed by `issuer`, and none of `certs` is on it.
-    pub(super) fn check<'a>(&self, issuer: &Cert, certs: impl Iterator<Item = &'a Cert>) -> Result<(), Reason> {
+    /// It is signed by `issuer`. Those of `certs` that are on it are findings, each once.
+    pub(super) fn check<'a>(
+        &self,
+        issuer: &Cert,
+        certs: impl Iterator<Item = &'a Cert>,
+        findings: &mut Findings,
+    ) -> Result<(), Reason> {
         let list = &self.parsed.tbs_cert_list;
         if &list.issuer != issuer.subject() || !issuer.issued(&self.der, self.parsed.signature.raw_bytes()) {
             let detail = format!("{}: not signed by {}", self.what, issuer.name());
@@ -172,12 +171,23 @@ impl Crl {
         for cert in certs.filter(|c| c.issuer() == &list.issuer) {
             let serial = cert.parsed.tbs_certificate().serial_number();
             let found = list.revoked_certificates.iter().flatten().find(|r| &r.serial_number == serial);
-            if let Some(found) = found {
-                let detail = format!("{} was revoked on {}", cert.name(), found.revocation_date);
-                return Err(Reason::new(Code::CertificateRevoked, detail));
+            let detail = found.map(|found| format!("{} was revoked on {}", cert.name(), found.revocation_date));
+            if let Some(detail) = detail.filter(|d| !findings.reasons.iter().any(|r| &r.detail == d)) {
+                findings.reason(Code::CertificateRevoked, detail);
             }
         }
         Ok(())
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> Result<u64, Reason> {
+        let bad = || Reason::new(Code::CollateralInvalid, format!("{}: it has no number", self.what));
+        let mut all = self.parsed.tbs_cert_list.crl_extensions.iter().flatten().filter(|e| e.extn_id == CRL_NUMBER);
+        let number = CrlNumber::from_der(all.next().ok_or_else(bad)?.extn_value.as_bytes()).map_err(|_| bad())?;
+        let bytes = number.0.as_bytes();
+        // What does not fit is the highest there is.
+        let number = bytes.iter().try_fold(0_u64, |n, byte| n.checked_mul(256)?.checked_add(u64::from(*byte)));
+        Ok(number.unwrap_or(u64::MAX))
     }
 
     /// Valid up to, and not at, its next update.

@@ -12,7 +12,7 @@ use super::{
     quote::TdQuote,
     short,
 };
-use crate::{Accept, Code, Reason};
+use crate::{Accept, Code, Findings, Reason};
 
 /// Bytes of the largest collateral; Intel's has about 25,000, most of it revoked serial numbers.
 const COLLATERAL_MAX: usize = 128 << 10;
@@ -80,29 +80,35 @@ impl Collateral {
         Ok(Self { whole, tcb, qe, pck, platform, tcb_chain, qe_chain, root_crl, pck_crl })
     }
 
-    /// The one root of all chains, DER, which the policy must pin.
-    pub(super) fn root(&self, accept: &Accept) -> Result<Vec<u8>, Reason> {
-        let root = self.pck.root(accept)?;
+    /// The one root of all chains, DER, and whether the policy pins it; if not, that is a finding.
+    pub(super) fn root(&self, accept: &Accept, findings: &mut Findings) -> Result<(Vec<u8>, bool), Reason> {
+        let root = self.pck.root()?;
         for chain in [&self.tcb_chain, &self.qe_chain] {
-            if chain.root(accept)?.der != root.der {
+            if chain.root()?.der != root.der {
                 return Err(invalid("its root is not that of the PCK certificate"));
             }
         }
-        Ok(root.der.clone())
+        let hash = root.sha256();
+        let pinned = accept.roots.iter().any(|r| r.sha256 == hash);
+        if !pinned {
+            let detail = format!("the chains end in {}, SHA-256 {}", root.name(), hex::encode(hash));
+            findings.reason(Code::RootUnpinned, detail);
+        }
+        Ok((root.der.clone(), pinned))
     }
 
-    /// Everything is signed by whom it should be, nobody is revoked, and it is about this platform.
+    /// Everything is signed by whom it should be, and is about this platform; who is revoked is a finding.
     ///
     /// The verifier of `dcap-qvl` checks this again, and it has the last word; but it says why in prose alone.
-    pub(super) fn check(&self) -> Result<(), Reason> {
+    pub(super) fn check(&self, findings: &mut Findings) -> Result<(), Reason> {
         let chains = [&self.pck, &self.tcb_chain, &self.qe_chain];
         for chain in chains {
             chain.check()?;
         }
         let certs = || chains.into_iter().flat_map(Chain::certs);
         if let (Some(issuer), Some(root)) = (self.pck.above.first(), self.pck.above.last()) {
-            self.root_crl.check(root, certs())?;
-            self.pck_crl.check(issuer, certs())?;
+            self.root_crl.check(root, certs(), findings)?;
+            self.pck_crl.check(issuer, certs(), findings)?;
         }
         let whole = &self.whole;
         if !self.tcb_chain.leaf.signed(whole.tcb_info.as_bytes(), &whole.tcb_info_signature) {
@@ -122,6 +128,11 @@ impl Collateral {
             return Err(invalid(detail));
         }
         Ok(())
+    }
+
+    /// Numbers of the root's list and of the PCK certificates'.
+    pub(super) fn list_numbers(&self) -> Result<(u64, u64), Reason> {
+        Ok((self.root_crl.number()?, self.pck_crl.number()?))
     }
 
     /// When each part is valid.

@@ -23,8 +23,8 @@ const PCK_CHAIN: u16 = 5;
 /// Certification data that say which certificate to fetch, and their bytes: the platform's identity in clear, or encrypted with
 /// RSA of 2048 or 3072 bits; then 20 bytes of security versions.
 const PPID: [(u16, usize); 3] = [(1, 16 + 20), (2, 256 + 20), (3, 384 + 20)];
-/// Bytes that the quoting enclave adds to what its report is about.
-const QE_AUTH: usize = 32;
+/// Bytes that Intel's quoting enclave adds to what its report is about.
+pub(super) const QE_AUTH: usize = 32;
 
 /// A TDX quote of version 4 or 5, of the right shape. Nothing says yet that it is true.
 pub(super) struct TdQuote<'a> {
@@ -88,6 +88,11 @@ impl<'a> TdQuote<'a> {
         }
     }
 
+    /// Bytes that the quoting enclave has added.
+    pub(super) fn qe_auth(&self) -> usize {
+        self.auth.qe_report_data.qe_auth_data.data.len()
+    }
+
     /// The platform's key has signed the quoting enclave's report, the report names the attestation key, and that key has
     /// signed the quote.
     pub(super) fn check(&self, platform: &Cert) -> Result<(), Reason> {
@@ -124,7 +129,7 @@ fn lengths(auth: &AuthDataV4, rest: &[u8]) -> Result<(), Reason> {
     if auth.certification_data.cert_type != QE_REPORT {
         return Err(malformed(format!("certification data of type {}", auth.certification_data.cert_type)));
     }
-    if qe.qe_auth_data.data.len() != QE_AUTH || auth.certification_data.body.data.len() != inner {
+    if auth.certification_data.body.data.len() != inner {
         return Err(malformed("the quoting enclave's part has another length than it says"));
     }
     let outer = auth.ecdsa_signature.len() + auth.ecdsa_attestation_key.len() + 6 + inner;

@@ -2,19 +2,103 @@
 
 use std::cmp::Ordering;
 
-use dcap_qvl::{SvnComponent, SvnShortfall, TcbInfo, TcbLevel, TcbStatus};
+use dcap_qvl::{QuoteClaims, SvnComponent, SvnShortfall, TcbInfo, TcbLevel, TcbStatus};
 
 use super::{collateral::Collateral, quote::TdQuote, short};
 use crate::{Code, Reason};
 
-/// Why no level, or a revoked one, is this platform's. `None` if that is not what is wrong.
-pub(super) fn refusal(quote: &TdQuote<'_>, collateral: &Collateral) -> Option<Reason> {
+/// What Intel says of a platform, all parts together.
+pub(super) struct Standing {
+    pub(super) status: TcbStatus,
+    /// Of the module that runs the TD now, if that is another.
+    pub(super) current: Option<TcbStatus>,
+    pub(super) date: String,
+    /// Sorted, each once.
+    pub(super) advisories: Vec<String>,
+}
+
+impl Standing {
+    /// As `dcap-qvl` found it.
+    pub(super) fn of(claims: &QuoteClaims) -> Self {
+        let current = claims.platform.current_tcb_level.as_ref();
+        let mut advisories = claims.tcb.advisory_ids.clone();
+        advisories.extend(current.iter().flat_map(|l| l.advisory_ids.clone()));
+        let date = claims.platform.tcb_level.tcb_date.clone();
+        Self { status: claims.tcb.status, current: current.map(|l| l.tcb_status), date, advisories }.sorted()
+    }
+
+    fn sorted(mut self) -> Self {
+        self.advisories.sort_unstable();
+        self.advisories.dedup();
+        self
+    }
+}
+
+/// The same by this verifier, for TDs that `dcap-qvl` refuses for something else before it says it. `None` if a part has no
+/// level.
+pub(super) fn standing(quote: &TdQuote<'_>, collateral: &Collateral) -> Option<Standing> {
+    let qe = collateral.qe.tcb_levels.iter().find(|l| quote.qe_svn() >= l.tcb.isvsvn)?;
+    let mut advisories = qe.advisory_ids.clone();
+    let mut converged = |svn: &[u8; 16]| {
+        let level = level(collateral, svn)?;
+        advisories.extend(level.advisory_ids.clone());
+        let (mut status, mut date) = (level.tcb_status, &level.tcb_date);
+        if let Some(identity) = collateral.tcb.tdx_module_identity(svn).ok()? {
+            let module = identity.tcb_levels.iter().find(|l| l.shortfall(svn).is_none())?;
+            advisories.extend(module.advisory_ids.clone());
+            status = converge(status, module.tcb_status);
+            // Of the older part; as text they sort as they do as times.
+            date = date.min(&module.tcb_date);
+        }
+        Some((converge(status, qe.tcb_status), date.clone()))
+    };
+    let (launch, date) = converged(&quote.report.tee_tcb_svn)?;
+    let current = match quote.later {
+        Some(later) => Some(converged(&later.tee_tcb_svn2)?.0),
+        None => None,
+    };
+    let status = current.map_or(launch, |current| relaunch(launch, current));
+    Some(Standing { status, current, date, advisories }.sorted())
+}
+
+/// Intel's `convergeTcbStatuses`: only a part that is out of date or revoked counts.
+fn converge(platform: TcbStatus, part: TcbStatus) -> TcbStatus {
+    use TcbStatus::*;
+    match (part, platform) {
+        (Revoked, _) => Revoked,
+        (OutOfDate, UpToDate | SWHardeningNeeded) => OutOfDate,
+        (OutOfDate, ConfigurationNeeded | ConfigurationAndSWHardeningNeeded) => OutOfDateConfigurationNeeded,
+        _ => platform,
+    }
+}
+
+/// Intel's `checkForRelaunch`: launched out of date, and run by what is not.
+fn relaunch(launch: TcbStatus, current: TcbStatus) -> TcbStatus {
+    use TcbStatus::*;
+    match (launch, current) {
+        (OutOfDate, UpToDate | SWHardeningNeeded) => TDRelaunchAdvised,
+        (OutOfDateConfigurationNeeded, UpToDate | SWHardeningNeeded)
+        | (OutOfDate | OutOfDateConfigurationNeeded, ConfigurationNeeded | ConfigurationAndSWHardeningNeeded) => {
+            TDRelaunchAdvisedConfigurationNeeded
+        }
+        _ => launch,
+    }
+}
+
+/// Parts that have no level, or a revoked one.
+pub(super) fn refusals(quote: &TdQuote<'_>, collateral: &Collateral) -> Vec<Reason> {
     let launch = quote.report.tee_tcb_svn;
     let current = quote.later.map(|r| r.tee_tcb_svn2);
-    std::iter::once(&launch)
-        .chain(&current)
-        .find_map(|svn| platform(collateral, svn).or_else(|| module(&collateral.tcb, svn)))
-        .or_else(|| quoting_enclave(quote.qe_svn(), collateral))
+    let mut all: Vec<Reason> = vec![];
+    for svn in std::iter::once(&launch).chain(&current) {
+        for reason in [platform(collateral, svn), module(&collateral.tcb, svn)].into_iter().flatten() {
+            if !all.contains(&reason) {
+                all.push(reason);
+            }
+        }
+    }
+    all.extend(quoting_enclave(quote.qe_svn(), collateral));
+    all
 }
 
 fn too_old(detail: String) -> Option<Reason> {
@@ -30,14 +114,18 @@ pub(super) fn named(advisories: &[String]) -> String {
     if advisories.is_empty() { "no advisory is named".into() } else { short(&advisories.join(", ")) }
 }
 
+/// The newest level that this platform is not below.
+fn level<'a>(collateral: &'a Collateral, svn: &[u8; 16]) -> Option<&'a TcbLevel> {
+    let levels = collateral.tcb.tcb_levels.iter();
+    levels.filter(|l| missing(collateral, svn, l).is_some_and(|m| m.is_empty())).max_by(newer)
+}
+
 fn platform(collateral: &Collateral, svn: &[u8; 16]) -> Option<Reason> {
-    let levels = &collateral.tcb.tcb_levels;
-    let level = levels.iter().filter(|l| missing(collateral, svn, l).is_some_and(|m| m.is_empty())).max_by(newer);
-    match level {
+    match level(collateral, svn) {
         Some(level) if level.tcb_status == TcbStatus::Revoked => revoked("the platform", &level.advisory_ids),
         Some(_) => None,
         None => {
-            let Some(oldest) = levels.iter().min_by(newer) else {
+            let Some(oldest) = collateral.tcb.tcb_levels.iter().min_by(newer) else {
                 return too_old("the TCB info has no levels".into());
             };
             let (short_of, date) = (listed(collateral, svn, oldest), short(&oldest.tcb_date));

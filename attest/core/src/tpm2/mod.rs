@@ -4,7 +4,7 @@
 //! - evidence: [`Evidence`], deterministic CBOR of the TPM's own structures;
 //! - log: the TCG event log, as firmware and kernel hand it out, if there is one ([`eventlog`]);
 //! - endorsements: first the DER of the endorsement key's certificate, or of a certificate of the attestation key itself (as
-//!   Google Cloud makes them); after it intermediates, and the root.
+//!   Google Cloud and Azure make them); after it intermediates, and the root.
 //!
 //! A certificate of the attestation key suffices. One of the endorsement key says nothing of the attestation key: the two
 //! must be shown to live in one TPM, by a credential ([`make_credential`]) that the TPM has opened. Until then the verdict
@@ -25,18 +25,23 @@ use ring::signature as sig;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use sha2::{Digest, Sha256};
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
 
 pub use credential::{Credential, CredentialError, RANDOM, SECRET_MAX, make_credential};
 use parse::{Key, Public, Quote, Signature, attribute, id};
 
-use crate::{Accept, Chain, Code, EvidenceKind, Findings, Given, Reason, Status, Verifier, chain, envelope};
+use crate::{
+    Accept, Chain, Code, EvidenceKind, Findings, Given, Reason, Status, Verifier, chain, envelope, tee::image,
+};
 
 /// Bytes of the largest evidence: a key, a quote and a signature of 4096 bits, and 24 registers.
 pub const EVIDENCE_MAX: usize = 8 << 10;
 /// 2.23.133.8.1, tcg-kp-EKCertificate.
-const EK_PURPOSE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
-/// 2.23.133.8.3, tcg-kp-AIKCertificate.
-const AK_PURPOSE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x03];
+const EK_PURPOSE: &[&[u8]] = &[&[0x67, 0x81, 0x05, 0x08, 0x01]];
+/// Of attestation keys: 2.23.133.8.3, tcg-kp-AIKCertificate, as Azure's leaves have; or that of endorsement keys, as Google
+/// Cloud's and the intermediates of both have. Where a certificate is of the key that has quoted, both say the same.
+const AK_PURPOSES: &[&[u8]] = &[&[0x67, 0x81, 0x05, 0x08, 0x03], &[0x67, 0x81, 0x05, 0x08, 0x01]];
 /// Registers of a TPM on a PC.
 const REGISTERS: u8 = 24;
 
@@ -175,9 +180,21 @@ fn signed(key: &Key, message: &[u8], signature: &Signature) -> bool {
 /// # Errors
 /// Why there is none that a TPM's structures have too.
 pub fn certificate_key(der: &[u8]) -> Result<Key, String> {
-    let der = rustls_pki_types::CertificateDer::from(der);
-    let certificate = webpki::EndEntityCert::try_from(&der).map_err(|e| format!("{e:?}"))?;
-    spki::key(&certificate.subject_public_key_info()).map_err(|e| e.to_string())
+    let certificate = Certificate::from_der(der).map_err(|e| e.to_string())?;
+    let key = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|e| e.to_string())?;
+    spki::key(&key).map_err(|e| e.to_string())
+}
+
+/// The certificate in what a TPM stores, or in a file of that: some makers fill the place up behind it, and those of TPM 1.2
+/// have a header before it (TCG PC Client Specific Implementation Specification for Conventional BIOS, section 7.3.2: tag
+/// 1001, type 0, a length, tag 1002). `None` if there is none, or if it is cut off.
+pub fn stored_certificate(bytes: &[u8]) -> Option<&[u8]> {
+    let der = match bytes {
+        [0x10, 0x01, 0x00, _, _, 0x10, 0x02, der @ ..] => der,
+        der => der,
+    };
+    let [0x30, 0x82, high, low, ..] = der else { return None };
+    der.get(..4 + usize::from(u16::from_be_bytes([*high, *low])))
 }
 
 /// The verifier of kind `tpm2`.
@@ -223,22 +240,15 @@ fn identity(accept: &Accept, given: &Given<'_>, ak: &Public, findings: &mut Find
     let invalid = |why| Reason::new(Code::ChainInvalid, format!("the key's certificate: {why}"));
     let certified = certificate_key(leaf).map_err(invalid)? == ak.key;
     let before = findings.reasons.len();
-    let check = |purpose, findings: &mut Findings| {
-        let chain = Chain {
-            leaf,
-            issuers: issuers.to_vec(),
-            lists: lists.clone(),
-            roots: &accept.roots,
-            purpose: Some(purpose),
-            revocation: accept.revocation,
-        };
-        chain.check(given.now, given.seen, findings)
+    let chain = Chain {
+        leaf,
+        issuers: issuers.to_vec(),
+        lists,
+        roots: &accept.roots,
+        purpose: Some(if certified { AK_PURPOSES } else { EK_PURPOSE }),
+        revocation: accept.revocation,
     };
-    // Google Cloud certifies attestation keys for the purpose of endorsement keys. Nothing is found without a path.
-    let path = match check(if certified { AK_PURPOSE } else { EK_PURPOSE }, findings) {
-        Err(_) if certified => check(EK_PURPOSE, findings),
-        path => path,
-    }?;
+    let path = chain.check(given.now, given.seen, findings)?;
     let sha256 = path.first().map(|leaf| hex::encode(leaf.sha256)).unwrap_or_default();
     findings.claim(if certified { "ak-certificate" } else { "ek-certificate" }, &sha256);
     if let Some(root) = path.last() {
@@ -279,6 +289,9 @@ fn registers(accept: &Accept, evidence: &Evidence, findings: &mut Findings) {
             findings.reason(Code::PcrMismatch, detail);
         }
     }
+    let values: Vec<_> = evidence.pcrs.iter().map(|(n, value)| (format!("pcr{n}"), &value[..])).collect();
+    image(accept, &values, Code::PcrMismatch, findings);
+    matched += accept.images.len();
     findings.vector.executables = match (findings.reasons.len() > before, matched) {
         (true, _) => Status::Warning,
         (false, 0) => Status::None,

@@ -8,17 +8,28 @@ use base64::Engine;
 use eider_attest::{AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, Reason, Root};
 use eider_protocol::{Hash, NodeId, OfferId};
 
-/// The folder of one kind of genuine vectors, for [`file`].
-pub(crate) fn vectors(kind: &str) -> PathBuf {
-    PathBuf::from(kind)
+/// The folder of one kind of genuine vectors, for [`file`]. Where some of them are not at hand, a test says that it was skipped;
+/// not so in CI.
+pub(crate) fn vectors(kind: &str) -> Option<PathBuf> {
+    let is_whole = ["sgx", "tdx", "ek"].contains(&kind);
+    if !is_whole && std::env::var_os("CI").is_none() && !beside().join(kind).is_dir() {
+        println!("SKIPPED: no genuine vectors of {kind}: see attest/core/tests/vectors/README.md");
+        return None;
+    }
+    Some(PathBuf::from(kind))
+}
+
+/// Where vectors are that the repository does not have.
+fn beside() -> PathBuf {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("EIDER_ATTEST_VECTORS").map_or_else(|| project.join("../../../shared/attest-vectors"), PathBuf::from)
+}
 }
 
 /// A file of that folder. Fails the test if it is neither in the repository nor beside it.
 pub(crate) fn file(folder: &Path, name: &str) -> Vec<u8> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = std::env::var_os("EIDER_ATTEST_VECTORS")
-        .map_or_else(|| project.join("../../../shared/attest-vectors"), PathBuf::from);
-    let places = [project.join("tests/vectors"), beside];
+    let places = [project.join("tests/vectors"), beside()];
     let found = places.iter().map(|place| place.join(folder).join(name)).find(|path| path.is_file());
     let Some(path) = found else {
         panic!("{} is in none of {places:?}: see attest/core/tests/vectors/README.md", folder.join(name).display())

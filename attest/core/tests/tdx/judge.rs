@@ -72,6 +72,11 @@ impl Case {
         AttestPolicy::parse(text.as_bytes()).unwrap()
     }
 
+    /// With further lines of the policy.
+    pub(crate) fn with_lines(&self, lines: &str) -> Self {
+        Self { accept: format!("{}\n{lines}", self.accept), ..self.clone() }
+    }
+
     pub(crate) fn envelope(&self) -> Envelope {
         let collateral = serde_json::to_vec(&self.collateral).unwrap();
         envelope(self.quote.clone(), vec![collateral])

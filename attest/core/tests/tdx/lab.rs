@@ -50,6 +50,8 @@ pub(crate) struct Lab {
     /// The quote has an encrypted platform id, and the collateral has the chain.
     pub(crate) stapled_chain: bool,
     pub(crate) evaluation: u32,
+    /// Bytes that the quoting enclave adds.
+    pub(crate) qe_auth: u16,
 }
 
 impl Default for Lab {
@@ -70,6 +72,7 @@ impl Default for Lab {
             wrong_signer: false,
             stapled_chain: false,
             evaluation: 20,
+            qe_auth: 32,
         }
     }
 }
@@ -146,8 +149,13 @@ pub(crate) struct Vendor {
 
 impl Vendor {
     pub(crate) fn new() -> Self {
+        Self::with_intermediate(true)
+    }
+
+    /// With an intermediate that is an authority, or is damaged and says that it is none.
+    pub(crate) fn with_intermediate(is_ca: bool) -> Self {
         let root = CertifiedIssuer::self_signed(params("Lab Root CA", 1, true), key()).unwrap();
-        let intermediate = params("Lab PCK Platform CA", serial::PLATFORM_CA, true);
+        let intermediate = params("Lab PCK Platform CA", serial::PLATFORM_CA, is_ca);
         let platforms = CertifiedIssuer::signed_by(intermediate, key(), &root).unwrap();
         Self { root, platforms }
     }
@@ -272,7 +280,7 @@ impl Lab {
         }
         let attestation = key();
         let point = &attestation.public_key_raw()[1..];
-        let auth = [0x33; 32];
+        let auth = vec![0x33; self.qe_auth.into()];
         let named = Sha256::digest([point, &auth].concat());
         let qe = [
             &[0; 48][..],
@@ -288,7 +296,7 @@ impl Lab {
         ]
         .concat();
         assert_eq!(qe.len(), 384);
-        let inner = [&qe[..], &sign(platform, &qe), &32u16.to_le_bytes(), &auth, certificates].concat();
+        let inner = [&qe[..], &sign(platform, &qe), &self.qe_auth.to_le_bytes(), &auth, certificates].concat();
         let outer = [&sign(&attestation, &quote)[..], point, &sized(6, &inner)].concat();
         quote.extend(u32::try_from(outer.len()).unwrap().to_le_bytes());
         quote.extend(outer);

@@ -161,12 +161,137 @@ fn debugging_and_profiling_need_the_policys_leave() {
 fn tds_that_migrate_or_are_served_are_refused() {
     let tdx_1_5 = |service| Lab { later: Some(([5, 1], service)), ..Lab::default() };
     tdx_1_5(0).case().judge().proven();
-    tdx_1_5(1).case().judge().only(Code::PlatformRefused);
-    for attributes in [0, 1 << 28 | 1 << 29, 1 << 28 | 1 << 17, 1 << 28 | 1 << 7, 1 << 28 | 1 << 40] {
-        let case = Lab { attributes, ..Lab::default() }.case();
-        case.judge().only(Code::PlatformRefused);
-        accepting(&case, "any_measurement", "debug = true\nany_measurement").judge().only(Code::PlatformRefused);
+    for (lab, part) in [
+        (tdx_1_5(1), "a service TD is bound"),
+        (Lab { attributes: 0, ..Lab::default() }, "SEPT_VE_DISABLE is 0"),
+        (Lab { attributes: 1 << 28 | 1 << 29, ..Lab::default() }, "MIGRATABLE is 1"),
+        (Lab { attributes: 1 << 28 | 1 << 17, ..Lab::default() }, "a service TD is bound"),
+        (Lab { attributes: 1 << 28 | 1 << 7, ..Lab::default() }, "reserved attributes"),
+        (Lab { attributes: 1 << 28 | 1 << 40, ..Lab::default() }, "reserved attributes"),
+    ] {
+        let case = lab.case();
+        let verdict = case.judge();
+        assert!(verdict.only(Code::TdRefused).contains(part), "{:?}", verdict.reasons);
+        accepting(&case, "any_measurement", "debug = true\nany_measurement").judge().only(Code::TdRefused);
     }
+    // Several are told one by one, and nothing in the advice is of no use.
+    let both = Lab { attributes: 1 << 29, ..tdx_1_5(1) }.case().judge();
+    assert_eq!(both.codes(), [Code::TdRefused; 3]);
+    assert!(!Code::TdRefused.advice().contains("accept it"));
+}
+
+#[test]
+fn refused_attributes_do_not_hide_the_tcb() {
+    let old = Lab { attributes: 0, cpu: 3, flags: [false, false, true], ..Lab::default() }.case();
+    let verdict = old.judge();
+    assert_eq!(verdict.codes(), [Code::PlatformRefused, Code::TdRefused, Code::TcbStatus]);
+    assert!(verdict.reasons[2].detail.starts_with("OutOfDate, level of 2025-03-01"), "{:?}", verdict.reasons);
+    assert_eq!(verdict.findings.claims["tcb-status"], "OutOfDate");
+    assert_eq!(verdict.findings.collateral.len(), 4, "numbers are noted");
+    let lines = "[\"OutOfDate\"]\ndeny_advisories = [\"LAB-SA-00003\"]";
+    let denied = accepting(&old, "[\"UpToDate\"]", lines).judge();
+    assert_eq!(denied.codes(), [Code::PlatformRefused, Code::TdRefused, Code::AdvisoryDenied]);
+    let ancient = Lab { attributes: 0, cpu: 1, qe: 5, ..Lab::default() }.case().judge();
+    assert_eq!(ancient.codes(), [Code::TdRefused, Code::TcbTooOld, Code::TcbTooOld]);
+}
+
+#[test]
+fn the_tcb_of_a_refused_td_is_judged_as_that_of_any_other() {
+    for cpu in [2, 3, 4] {
+        for module in [[3, 1], [4, 1], [5, 1]] {
+            for later in [None, Some(([3, 1], 0)), Some(([4, 1], 0)), Some(([5, 1], 0))] {
+                for qe in [6, 7, 8] {
+                    let lab = Lab { cpu, module, later, qe, ..Lab::default() };
+                    let (free, refused) = (lab.case().judge(), Lab { attributes: 0, ..lab }.case().judge());
+                    let rest: Vec<_> = refused.reasons.iter().filter(|r| r.code != Code::TdRefused).collect();
+                    assert_eq!(rest, free.reasons.iter().collect::<Vec<_>>());
+                    assert_eq!(refused.findings.claims, {
+                        let mut claims = free.findings.claims;
+                        claims.insert("attributes".into(), "00".repeat(8));
+                        claims
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn revoked_certificates_do_not_hide_the_tcb() {
+    let mut lab = Lab { cpu: 3, ..Lab::default() };
+    lab.revoked[1] = vec![serial::PCK];
+    assert_eq!(lab.case().judge().codes(), [Code::CertificateRevoked, Code::TcbStatus]);
+}
+
+#[test]
+fn a_root_that_is_not_pinned_hides_nothing_and_notes_nothing() {
+    let case = Case { root: INTEL.into(), ..Lab { cpu: 3, ..Lab::default() }.case() };
+    let verdict = case.judge();
+    assert_eq!(verdict.codes(), [Code::RootUnpinned, Code::TcbStatus]);
+    assert!(verdict.findings.collateral.is_empty(), "anybody can make numbers under a root of one's own");
+}
+
+#[test]
+fn a_damaged_intermediate_is_a_broken_chain_whatever_the_tcb() {
+    for (vendor, lab) in [
+        (Vendor::with_intermediate(false), Lab::default()),
+        (Vendor::new(), Lab { wrong_signer: true, ..Lab::default() }),
+    ] {
+        assert_eq!(lab.case_of(&vendor).judge().codes(), [Code::ChainInvalid]);
+        let old = Lab { cpu: 1, ..lab.clone() }.case_of(&vendor).judge();
+        assert_eq!(old.codes(), [Code::TcbTooOld, Code::ChainInvalid]);
+        assert!(old.findings.collateral.is_empty());
+        let outdated = Lab { cpu: 3, attributes: 0, ..lab }.case_of(&vendor).judge();
+        assert_eq!(outdated.codes(), [Code::TdRefused, Code::TcbStatus, Code::ChainInvalid]);
+    }
+}
+
+#[test]
+fn another_number_of_bytes_of_the_quoting_enclave_is_named() {
+    for bytes in [0, 1, 16, 31, 33, 64, 1000] {
+        let lab = Lab { qe_auth: bytes, cpu: 3, ..Lab::default() };
+        let verdict = lab.case().judge();
+        assert_eq!(verdict.codes(), [Code::TdRefused, Code::TcbStatus], "{bytes}: {:?}", verdict.reasons);
+        assert!(verdict.reasons[0].detail.contains(&format!("adds {bytes} bytes")), "{:?}", verdict.reasons);
+        // They are in what the quoting enclave's report names.
+        let mut case = lab.case();
+        let at = 48 + 584 + 4 + 128 + 6 + 384 + 64 + 2;
+        case.quote[at] ^= u8::from(bytes > 0);
+        assert_eq!(case.judge().codes().contains(&Code::SignatureInvalid), bytes > 0);
+    }
+}
+
+#[test]
+fn registers_of_an_image_hold_together() {
+    // The laboratory's registers hold their own number: MRTD 0, RTMRs 4 to 7.
+    let image = |name: &str, registers: &[(&str, u8)]| {
+        let all: Vec<_> = registers.iter().map(|(r, v)| format!("{r} = \"{}\"", hex::encode([*v; 48]))).collect();
+        format!("[[tdx.images]]\nname = \"{name}\"\nfrom = \"test\"\nregisters = {{ {} }}\n", all.join(", "))
+    };
+    let case = Lab::default().case();
+    let with = |lines: String| accepting(&case, "any_measurement = true", "").with_lines(&lines).judge();
+    let good = image("good", &[("mrtd", 0), ("rtmr1", 5), ("rtmr2", 6)]);
+    let other = image("other", &[("mrtd", 1), ("rtmr1", 1), ("rtmr2", 6)]);
+    let verdict = with(other.clone() + &good);
+    verdict.proven();
+    assert_eq!(verdict.findings.claims["image"], "good");
+    assert_eq!(verdict.findings.vector.executables, Status::Affirming);
+    // Each value is one of an image's, and no image has them together.
+    let halves = image("left", &[("mrtd", 0), ("rtmr1", 1)]) + &image("right", &[("mrtd", 1), ("rtmr1", 5)]);
+    let verdict = with(halves);
+    let detail = verdict.only(Code::MeasurementUnknown);
+    assert!(detail.contains("the nearest image is left; 1 of its 2 registers differ: rtmr1 is 0505"), "{detail}");
+    assert_eq!(verdict.findings.vector.executables, Status::Warning);
+    with(other).only(Code::MeasurementUnknown);
+    // What `measurements` say must hold beside it.
+    let entry = |value: u8| {
+        format!(
+            "[[tdx.measurements]]\nregister = \"rtmr3\"\nfrom = \"test\"\nvalue = \"{}\"\n",
+            hex::encode([value; 48])
+        )
+    };
+    with(good.clone() + &entry(7)).proven();
+    with(good + &entry(8)).only(Code::MeasurementUnknown);
 }
 
 #[test]
