@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use eider_attest::tpm2::parse::{Public, Reader};
+use eider_attest::tpm2::parse::{Key, Public, Reader};
 use eider_attest::tpm2::{Credential, Evidence, make_credential};
 use eider_attest::{Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Issued, Tier, appraise};
 use eider_attest_device::swtpm::{Swtpm, required};
@@ -286,4 +286,73 @@ fn every_flipped_byte_is_refused_here_and_by_tpm2_tools() {
             assert!(n % 7 != 0 || !checkquote(&scene, &flipped, &qualifying), "byte {n}: tpm2-tools accept it");
         }
     }
+}
+
+/// A key of a TPM, for a certificate.
+struct Certified(Vec<u8>);
+
+impl rcgen::PublicKeyData for Certified {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// A cloud: leaf, intermediate and root. The leaf is for attestation keys, the intermediate for endorsement keys, as Google's.
+fn cloud(key: &Key) -> [Vec<u8>; 3] {
+    let purpose = |last| vec![rcgen::ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, last])];
+    let params = |name: &str, is_ca: bool| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        if is_ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        }
+        params
+    };
+    let Key::P256 { x, y } = key else { panic!("P-256") };
+    let root = rcgen::CertifiedIssuer::self_signed(params("Cloud Root", true), rcgen::KeyPair::generate().unwrap());
+    let root = root.unwrap();
+    let mut between = params("Cloud EK/AK Intermediate", true);
+    between.extended_key_usages = purpose(1);
+    let between = rcgen::CertifiedIssuer::signed_by(between, rcgen::KeyPair::generate().unwrap(), &root).unwrap();
+    let mut leaf = params("Cloud VM", false);
+    leaf.extended_key_usages = purpose(3);
+    let leaf = leaf.signed_by(&Certified([&[4][..], x, y].concat()), &between).unwrap();
+    [leaf.der().to_vec(), between.der().to_vec(), root.der().to_vec()]
+}
+
+#[test]
+fn an_attestation_key_that_a_cloud_has_certified_needs_no_activation() {
+    let Some(mut scene) = Scene::new() else { return };
+    let mut tpm = scene.swtpm.tpm().unwrap();
+    let key = Public::parse(&tpm.ak().unwrap()).unwrap().key;
+    let [leaf, between, root] = cloud(&key);
+    let padded = [&leaf[..], &[0xff; 600]].concat();
+    // Google's, readable by anybody, and Azure's, by the owner alone.
+    tpm.store(0x01c1_0003, &Tpm::ak_template(AkKind::P256), true).unwrap();
+    tpm.store(0x01c1_0002, &padded, true).unwrap();
+    tpm.keep_ak(0x8100_0003).unwrap();
+    tpm.store(0x01c1_01d0, &padded, false).unwrap();
+    scene.policy = policy(&hex::encode(Sha256::digest(&root)), &BTreeMap::new());
+    let qualifying = scene.binding().short();
+    for kind in [AkKind::GoogleP256, AkKind::Azure] {
+        tpm = tpm.with_ak(kind);
+        assert_eq!(Public::parse(&tpm.ak().unwrap()).unwrap().key, key, "{kind:?}");
+        let issuers = vec![between.clone(), root.clone()];
+        let mut produced = tpm.produce(&REGISTERS, &qualifying, None, None, issuers).unwrap();
+        assert_eq!(produced.endorsements[0], leaf, "{kind:?}");
+        let verdict = scene.verdict(&produced);
+        assert_eq!((verdict.tier, &verdict.reasons[..]), (Tier::L1, &[][..]), "{kind:?}");
+        assert_eq!(verdict.activation, None, "{kind:?}");
+        assert!(verdict.claims.contains_key("ak-certificate"));
+        // The same authority's certificate of another key is not one of an endorsement key.
+        produced.endorsements[0] = cloud(&Key::P256 { x: [1; 32], y: [2; 32] })[0].clone();
+        assert_eq!(scene.codes(&produced), [Code::ChainInvalid], "{kind:?}");
+    }
+    let mut none = tpm.with_ak(AkKind::GoogleRsa2048);
+    assert!(matches!(none.ak(), Err(TpmError::NoCertificate { index: 0x01c1_0001, .. })));
 }

@@ -75,6 +75,7 @@ pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode> {
             for name in if policies.is_empty() { &shipped } else { policies } {
                 let requirement = load(name)?;
                 println!("{name}: good, {}", requirement.policy.hash());
+                requirement.policy.lint().iter().for_each(|note| println!("  note: {note}"));
             }
         }
         PolicyCommand::Show { policy } => show(&load(policy)?.policy),
@@ -98,6 +99,12 @@ fn show(policy: &AttestPolicy) {
         println!("{kind} proves {}:", kind.tier());
         for root in &accept.roots {
             println!("  root {} {} ({})", root.name, hex::encode(root.sha256), root.from);
+        }
+        for image in &accept.images {
+            println!("  image {} ({})", image.name, image.from);
+            for (register, value) in &image.registers {
+                println!("    {register} {}", hex::encode(&value.0));
+            }
         }
         if kind == EvidenceKind::Tpm2 {
             println!("  registers that must be quoted: {:?}", accept.quoted);
@@ -127,7 +134,7 @@ fn show(policy: &AttestPolicy) {
         for provider in &accept.vlek_providers {
             println!("  also signed with a VLEK of {provider}");
         }
-        match accept.measurements.len() {
+        match accept.measurements.len() + accept.images.len() {
             0 if accept.any_measurement => println!("  ANY code may run"),
             0 => println!("  no code is known, so nobody satisfies it: add `measurements`"),
             _ => {}

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use eider_attest::tpm2::Credential;
+use eider_attest::tpm2::{Credential, stored_certificate};
 use eider_attest::{Binding, EvidenceKind};
-use eider_attest_device::{EVENT_LOG, TPM_DEVICE, Tpm, certificates, nsm, read_log, tsm};
+use eider_attest_device::{AkKind, EVENT_LOG, TPM_DEVICE, Tpm, certificates, nsm, read_log, tsm};
 use serde::Deserialize;
 
 use crate::evidence::{Attester, DevelopmentAttester, Evidence};
@@ -28,6 +28,10 @@ pub struct DeviceConfig {
     /// `tpm2`: the event log; none if the file is not there.
     #[serde(default = "event_log")]
     pub log: PathBuf,
+    /// `tpm2`: which attestation key quotes: this program's own, whose endorsement key has a certificate, or the one that a
+    /// cloud has certified.
+    #[serde(default)]
+    pub key: AttestationKey,
     /// `tpm2`: the endorsement key's certificate, for TPMs that hold none.
     #[serde(default)]
     pub certificate: Option<PathBuf>,
@@ -35,6 +39,35 @@ pub struct DeviceConfig {
     /// that the host hands out stand in their place.
     #[serde(default)]
     pub endorsements: Vec<PathBuf>,
+}
+
+/// An attestation key of a TPM.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttestationKey {
+    /// This program's own, P-256.
+    #[default]
+    Own,
+    /// This program's own, RSA-2048, for TPMs without P-256.
+    OwnRsa,
+    /// Google Cloud's, P-256. Never run there.
+    Google,
+    /// Google Cloud's, RSA-2048. Never run there.
+    GoogleRsa,
+    /// Azure's. Never run there.
+    Azure,
+}
+
+impl From<AttestationKey> for AkKind {
+    fn from(key: AttestationKey) -> Self {
+        match key {
+            AttestationKey::Own => Self::P256,
+            AttestationKey::OwnRsa => Self::Rsa2048,
+            AttestationKey::Google => Self::GoogleP256,
+            AttestationKey::GoogleRsa => Self::GoogleRsa2048,
+            AttestationKey::Azure => Self::Azure,
+        }
+    }
 }
 
 fn tpm_device() -> String {
@@ -87,11 +120,12 @@ impl DeviceConfig {
     }
 }
 
-/// The certificates of a PEM file, or the whole file.
+/// The certificates of a PEM file; or the whole file, less what a TPM has before and behind a certificate that was read out of
+/// it.
 fn read(path: &Path) -> Result<Vec<Vec<u8>>, DeviceError> {
     let bytes = std::fs::read(path).map_err(|e| DeviceError::File(path.to_owned(), e))?;
     if !bytes.starts_with(b"-----BEGIN") {
-        return Ok(vec![bytes]);
+        return Ok(vec![stored_certificate(&bytes).map_or(bytes.clone(), <[u8]>::to_vec)]);
     }
     let parsed = pem::parse_many(&bytes);
     let parsed = parsed.map_err(|e| DeviceError::File(path.to_owned(), std::io::Error::other(e.to_string())))?;
@@ -112,7 +146,7 @@ impl TpmAttester {
             Ok(address) => Tpm::connect(address),
             Err(_) => Tpm::open(Path::new(&self.config.tpm)),
         };
-        opened.map_err(|e| e.to_string())
+        opened.map(|tpm| tpm.with_ak(self.config.key.into())).map_err(|e| e.to_string())
     }
 }
 
@@ -182,5 +216,37 @@ impl Attester for NsmAttester {
     fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
         let document = nsm::document(&binding.digest(), &binding.nonce, &binding.sealing);
         Ok(Evidence { evidence: document.map_err(|e| e.to_string())?, ..Evidence::default() })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_of_a_certificate_in_a_file_is_taken_off_and_other_files_are_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let certificate = [&[0x30, 0x82, 1, 0][..], &[7; 256]].concat();
+        let header = [0x10, 1, 0, 1, 9, 0x10, 2];
+        for (content, wanted) in [
+            (certificate.clone(), &certificate[..]),
+            ([&certificate[..], &[0xff; 500]].concat(), &certificate),
+            ([&header[..], &certificate, &[0; 3]].concat(), &certificate),
+            (b"{\"tcb_info\":1}".to_vec(), b"{\"tcb_info\":1}"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read(&path).unwrap(), [wanted]);
+        }
+    }
+
+    #[test]
+    fn a_policy_names_whose_attestation_key_it_is() {
+        let of = |lines: &str| toml::from_str::<DeviceConfig>(&format!("kind = \"tpm2\"\n{lines}")).map(|c| c.key);
+        assert_eq!(of(""), Ok(AttestationKey::Own));
+        assert_eq!(of("key = \"azure\""), Ok(AttestationKey::Azure));
+        assert_eq!(of("key = \"google-rsa\""), Ok(AttestationKey::GoogleRsa));
+        assert!(of("key = \"aws\"").is_err());
     }
 }

@@ -3,14 +3,21 @@
 /// Command codes, TPM 2.0 Library part 2, section 6.5.2.
 pub(super) mod code {
     #[cfg(feature = "swtpm")]
+    pub(crate) const EVICT_CONTROL: u32 = 0x120;
+    #[cfg(feature = "swtpm")]
     pub(crate) const HIERARCHY_CHANGE_AUTH: u32 = 0x129;
+    #[cfg(feature = "swtpm")]
+    pub(crate) const NV_DEFINE_SPACE: u32 = 0x12a;
     pub(crate) const CREATE_PRIMARY: u32 = 0x131;
+    #[cfg(feature = "swtpm")]
+    pub(crate) const NV_WRITE: u32 = 0x137;
     pub(crate) const ACTIVATE_CREDENTIAL: u32 = 0x147;
     pub(crate) const NV_READ: u32 = 0x14e;
     pub(crate) const POLICY_SECRET: u32 = 0x151;
     pub(crate) const QUOTE: u32 = 0x158;
     pub(crate) const FLUSH_CONTEXT: u32 = 0x165;
     pub(crate) const NV_READ_PUBLIC: u32 = 0x169;
+    pub(crate) const READ_PUBLIC: u32 = 0x173;
     pub(crate) const START_AUTH_SESSION: u32 = 0x176;
     pub(crate) const PCR_READ: u32 = 0x17e;
     #[cfg(feature = "swtpm")]

@@ -58,10 +58,10 @@ pub enum TpmError {
         /// Where.
         source: ParseError,
     },
-    /// No certificate of the default endorsement key.
+    /// No certificate of the default endorsement key, or nothing of a cloud's attestation key.
     #[error(
-        "the TPM holds no certificate of an RSA-2048 endorsement key (index {index:#x}: answer {code:#05x}); fetch it from the \
-         TPM's maker, and give it along"
+        "the TPM holds nothing at index {index:#x} (answer {code:#05x}), where the certificate of an RSA-2048 endorsement key or \
+         a cloud's attestation key should be; fetch it from the TPM's maker, and give it along, or name another `key`"
     )]
     NoCertificate {
         /// Where it should be.

@@ -1,7 +1,8 @@
 //! A TPM 2.0, spoken to with raw commands: no library of the system is needed.
 //!
 //! Both keys come from the endorsement seed by a fixed template, so nothing is stored and a restart finds the same keys.
-//! They are flushed after each use; the password of the endorsement hierarchy, if it has one, must be given.
+//! They are flushed after each use. Where a cloud has certified an attestation key of its own, that one can be used instead; no
+//! endorsement key is needed then. The password of the endorsement hierarchy, if it has one, must be given.
 
 mod command;
 mod error;
@@ -19,7 +20,7 @@ use command::{Auth, Command, code, selection};
 use eider_attest::Code;
 use eider_attest::tpm2::eventlog::LOG_MAX;
 use eider_attest::tpm2::parse::{ParseError, Public, Reader, id};
-use eider_attest::tpm2::{Credential, Evidence, certificate_key};
+use eider_attest::tpm2::{Credential, Evidence, certificate_key, stored_certificate};
 pub use error::TpmError;
 use run::{FIELD_MAX, parse};
 use serde_bytes::ByteArray;
@@ -32,6 +33,8 @@ pub const TPM_DEVICE: &str = "/dev/tpmrm0";
 pub const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 /// Where the certificate of the RSA-2048 endorsement key is stored (TCG EK Credential Profile, section 2.2.1.4).
 const EK_CERTIFICATE: u32 = 0x01c0_0002;
+/// `TPM_RC_AUTH_UNAVAILABLE` and `TPM_RC_NV_AUTHORIZATION`: who asks may not read it.
+const NOT_ALLOWED: [u32; 2] = [0x12f, 0x149];
 /// Bytes of the largest certificate that is read.
 const CERTIFICATE_MAX: u16 = 8192;
 /// Bytes of one read of stored data; every TPM serves that.
@@ -108,10 +111,20 @@ impl Tpm {
     ) -> Result<Produced, TpmError> {
         let certificate = match certificate {
             Some(certificate) => certificate,
-            None => self.ek_certificate()?,
+            None => self.certificate()?,
         };
         let evidence = self.quote(registers, qualifying)?.encode();
         Ok(Produced { evidence, log, endorsements: [vec![certificate], issuers].concat() })
+    }
+
+    /// DER of the certificate that vouches for the attestation key: its own, if it is a cloud's, or else that of the
+    /// endorsement key.
+    ///
+    /// # Errors
+    /// As [`Tpm::ek_certificate`].
+    pub fn certificate(&mut self) -> Result<Vec<u8>, TpmError> {
+        let Some((_, index)) = self.kind.place() else { return self.ek_certificate() };
+        self.stored_certificate(index)
     }
 
     /// DER of the certificate of the RSA-2048 endorsement key, as the TPM holds it.
@@ -119,9 +132,22 @@ impl Tpm {
     /// # Errors
     /// [`TpmError::NoCertificate`], [`TpmError::Certificate`] and those of any command.
     pub fn ek_certificate(&mut self) -> Result<Vec<u8>, TpmError> {
+        self.stored_certificate(EK_CERTIFICATE)
+    }
+
+    fn stored_certificate(&mut self, index: u32) -> Result<Vec<u8>, TpmError> {
+        let all = self.stored(index)?;
+        let der = stored_certificate(&all);
+        let der = der.ok_or_else(|| TpmError::Certificate("it is not DER, or is cut off".into()))?.to_vec();
+        certificate_key(&der).map_err(TpmError::Certificate)?;
+        Ok(der)
+    }
+
+    /// What is stored at an index, all of it.
+    fn stored(&mut self, index: u32) -> Result<Vec<u8>, TpmError> {
         let what = "TPM2_NV_ReadPublic";
-        let public = match self.run(what, Command::new(code::NV_READ_PUBLIC).handle(EK_CERTIFICATE)) {
-            Err(TpmError::Refused { code, .. }) => return Err(TpmError::NoCertificate { index: EK_CERTIFICATE, code }),
+        let public = match self.run(what, Command::new(code::NV_READ_PUBLIC).handle(index)) {
+            Err(TpmError::Refused { code, .. }) => return Err(TpmError::NoCertificate { index, code }),
             public => public?,
         };
         let size = parse(what, || {
@@ -136,23 +162,23 @@ impl Tpm {
             }
         })?;
         let mut all = vec![];
+        // Mostly its own password, which is empty, lets anybody read it; where not, that of the owner.
+        let mut who = index;
         for offset in (0..size).step_by(NV_CHUNK.into()) {
             let what = "TPM2_NV_Read";
-            let command = Command::new(code::NV_READ).authorised(EK_CERTIFICATE, Auth::Password(&[]));
-            let command = command.handle(EK_CERTIFICATE).u16(NV_CHUNK.min(size - offset)).u16(offset);
-            let response = self.run(what, command)?;
+            let read = |who| {
+                let command = Command::new(code::NV_READ).authorised(who, Auth::Password(&[]));
+                command.handle(index).u16(NV_CHUNK.min(size - offset)).u16(offset)
+            };
+            let response = match self.run(what, read(who)) {
+                Err(TpmError::Refused { code, .. }) if who == index && NOT_ALLOWED.contains(&code) => {
+                    who = run::OWNER;
+                    self.run(what, read(who))?
+                }
+                response => response?,
+            };
             all.extend(parse(what, || Reader::new(&response, "stored data").sized("stored data", FIELD_MAX))?);
         }
-        // Some makers fill the place up with zeros or ones behind the certificate.
-        let len = match all.get(..4) {
-            Some([0x30, 0x82, high, low]) => 4 + usize::from(u16::from_be_bytes([*high, *low])),
-            _ => return Err(TpmError::Certificate("it is not DER".into())),
-        };
-        if all.len() < len {
-            return Err(TpmError::Certificate("it is cut off".into()));
-        }
-        all.truncate(len);
-        certificate_key(&all).map_err(TpmError::Certificate)?;
         Ok(all)
     }
 
@@ -161,8 +187,7 @@ impl Tpm {
     /// # Errors
     /// [`TpmError`].
     pub fn ak(&mut self) -> Result<Vec<u8>, TpmError> {
-        let template = template::ak(self.kind);
-        self.with_primary(&template, |_, _, public| Ok(public))
+        self.with_ak_key(|_, _, public| Ok(public))
     }
 
     /// `TPMT_PUBLIC` of the default RSA-2048 endorsement key.
@@ -208,8 +233,7 @@ impl Tpm {
     /// [`TpmError::Moving`] if the registers are never those that were quoted, and those of any command.
     pub fn quote(&mut self, registers: &[u8], qualifying: &[u8]) -> Result<Evidence, TpmError> {
         let what = "TPM2_Quote";
-        let template = template::ak(self.kind);
-        self.with_primary(&template, |tpm, handle, ak| {
+        self.with_ak_key(|tpm, handle, ak| {
             let mut last = String::new();
             for _ in 0..QUOTES {
                 let command = Command::new(code::QUOTE).authorised(handle, Auth::Password(&[]));
@@ -237,9 +261,8 @@ impl Tpm {
     /// # Errors
     /// [`TpmError::Refused`] if it was made for other keys, and those of any command.
     pub fn activate(&mut self, credential: &Credential) -> Result<Vec<u8>, TpmError> {
-        let (ak, ek) = (template::ak(self.kind), template::ek());
-        self.with_primary(&ak, |tpm, ak, _| {
-            tpm.with_primary(&ek, |tpm, ek, _| {
+        self.with_ak_key(|tpm, ak, _| {
+            tpm.with_primary(&template::ek(), |tpm, ek, _| {
                 let session = tpm.policy_session()?;
                 let opened = tpm.policy_secret(session).and_then(|()| tpm.open_credential(ak, ek, session, credential));
                 // A session that was used ends with the command; one that was not must be flushed.
@@ -271,6 +294,49 @@ impl Tpm {
         let command = Command::new(code::HIERARCHY_CHANGE_AUTH);
         let command = command.authorised(run::ENDORSEMENT, Auth::Password(&self.password)).sized(password);
         self.run("TPM2_HierarchyChangeAuth", command).map(|_| ())
+    }
+
+    /// Stores data at an index for anybody, or for the owner alone, to read, as clouds do.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    #[cfg(feature = "swtpm")]
+    pub fn store(&mut self, index: u32, data: &[u8], anybody: bool) -> Result<(), TpmError> {
+        let size = u16::try_from(data.len()).unwrap_or(u16::MAX);
+        // TPMA_NV: the owner writes and reads it, and with AUTHREAD who knows its empty password; no lockout.
+        let attributes: u32 = 1 << 1 | 1 << 17 | 1 << 25 | if anybody { 1 << 18 } else { 0 };
+        let public = [
+            &index.to_be_bytes()[..],
+            &id::SHA256.to_be_bytes(),
+            &attributes.to_be_bytes(),
+            &[0, 0],
+            &size.to_be_bytes(),
+        ];
+        let command = Command::new(code::NV_DEFINE_SPACE).authorised(run::OWNER, Auth::Password(&[]));
+        self.run("TPM2_NV_DefineSpace", command.sized(&[]).sized(&public.concat()))?;
+        for (offset, chunk) in (0..size).step_by(NV_CHUNK.into()).zip(data.chunks(NV_CHUNK.into())) {
+            let command = Command::new(code::NV_WRITE).authorised(run::OWNER, Auth::Password(&[])).handle(index);
+            self.run("TPM2_NV_Write", command.sized(chunk).u16(offset))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the attestation key in the TPM under a handle, as clouds do.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    #[cfg(feature = "swtpm")]
+    pub fn keep_ak(&mut self, at: u32) -> Result<(), TpmError> {
+        self.with_ak_key(|tpm, handle, _| {
+            let command = Command::new(code::EVICT_CONTROL).authorised(run::OWNER, Auth::Password(&[]));
+            tpm.run("TPM2_EvictControl", command.handle(handle).u32(at)).map(|_| ())
+        })
+    }
+
+    /// The template of this project's own attestation key.
+    #[cfg(feature = "swtpm")]
+    pub fn ak_template(kind: AkKind) -> Vec<u8> {
+        template::ak(kind == AkKind::Rsa2048)
     }
 
     /// Changes a register, as tests of a software TPM do.

@@ -6,10 +6,13 @@ use eider_attest::tpm2::Credential;
 use eider_attest::tpm2::parse::{ParseError, Reader, id};
 
 use super::command::{Auth, Command, code, sized};
+use super::template::{self, AkKind, Place};
 use super::{Tpm, TpmError};
 
 /// `TPM_RH_ENDORSEMENT`.
 pub(super) const ENDORSEMENT: u32 = 0x4000_000b;
+/// `TPM_RH_OWNER`.
+pub(super) const OWNER: u32 = 0x4000_0001;
 /// `TPM_RH_NULL`.
 const NULL: u32 = 0x4000_0007;
 /// `TPM_SE_POLICY`.
@@ -75,6 +78,27 @@ impl Tpm {
         let result = lend(self, handle, public);
         let flushed = self.flush(handle);
         result.and_then(|value| flushed.map(|()| value))
+    }
+
+    /// The same with the attestation key, whosever it is.
+    pub(super) fn with_ak_key<T>(
+        &mut self,
+        lend: impl FnOnce(&mut Self, u32, Vec<u8>) -> Result<T, TpmError>,
+    ) -> Result<T, TpmError> {
+        match self.kind.place() {
+            None => self.with_primary(&template::ak(self.kind == AkKind::Rsa2048), lend),
+            Some((Place::Template(index), _)) => {
+                let template = self.stored(index)?;
+                self.with_primary(&template, lend)
+            }
+            Some((Place::Persistent(handle), _)) => {
+                let what = "TPM2_ReadPublic";
+                let response = self.run(what, Command::new(code::READ_PUBLIC).handle(handle))?;
+                let public =
+                    parse(what, || Ok(Reader::new(&response, "the key").sized("the key", FIELD_MAX)?.to_vec()))?;
+                lend(self, handle, public)
+            }
+        }
     }
 
     pub(super) fn flush(&mut self, handle: u32) -> Result<(), TpmError> {

@@ -5,14 +5,44 @@ use sha2::{Digest, Sha256};
 
 use super::command::sized;
 
-/// Of what kind the attestation key is.
+/// Of what kind the attestation key is, and whose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AkKind {
-    /// ECDSA with P-256: fast everywhere.
+    /// This project's own. ECDSA with P-256: fast everywhere.
     #[default]
     P256,
-    /// RSASSA with 2048 bits, for TPMs without P-256.
+    /// This project's own. RSASSA with 2048 bits, for TPMs without P-256.
     Rsa2048,
+    /// Google Cloud's of P-256, which Google has certified: its template and its certificate are stored in the TPM.
+    GoogleP256,
+    /// The same of RSA-2048.
+    GoogleRsa2048,
+    /// Azure's, which Microsoft has certified: it stays in the TPM, and its certificate beside it. These TPMs have no
+    /// certificate of an endorsement key.
+    Azure,
+}
+
+/// Where a cloud's attestation key is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// The index of its template.
+    Template(u32),
+    /// The handle of the key.
+    Persistent(u32),
+}
+
+impl AkKind {
+    /// Where it is, and the index of its certificate; `None` for this project's own.
+    pub(super) const fn place(self) -> Option<(Place, u32)> {
+        match self {
+            Self::P256 | Self::Rsa2048 => None,
+            // As go-tpm-tools has them in `client/handles.go`.
+            Self::GoogleRsa2048 => Some((Place::Template(0x01c1_0001), 0x01c1_0000)),
+            Self::GoogleP256 => Some((Place::Template(0x01c1_0003), 0x01c1_0002)),
+            // As Microsoft's documentation of Trusted Launch has them.
+            Self::Azure => Some((Place::Persistent(0x8100_0003), 0x01c1_01d0)),
+        }
+    }
 }
 
 /// Policy of default endorsement keys: `PolicySecret` with the endorsement hierarchy's authorisation (TCG EK Credential
@@ -39,8 +69,8 @@ pub(super) fn ek() -> Vec<u8> {
     all
 }
 
-/// `TPMT_PUBLIC` of the attestation key: a restricted signing key that is this project's own.
-pub(super) fn ak(kind: AkKind) -> Vec<u8> {
+/// `TPMT_PUBLIC` of this project's own attestation key, a restricted signing key: RSA or P-256.
+pub(super) fn ak(is_rsa: bool) -> Vec<u8> {
     let attributes = attribute::FIXED_TPM
         | attribute::FIXED_PARENT
         | attribute::SENSITIVE_DATA_ORIGIN
@@ -50,24 +80,22 @@ pub(super) fn ak(kind: AkKind) -> Vec<u8> {
         | attribute::SIGN;
     // What fills the key's place in its template goes into its derivation.
     let unique = Sha256::digest(b"eider/1 attestation key");
-    let (algorithm, numbers) = match kind {
-        AkKind::P256 => (id::ECC, [id::NULL, id::ECDSA, id::SHA256, id::P256, id::NULL]),
-        AkKind::Rsa2048 => (id::RSA, [id::NULL, id::RSASSA, id::SHA256, 2048, 0]),
+    let (algorithm, numbers) = if is_rsa {
+        (id::RSA, [id::NULL, id::RSASSA, id::SHA256, 2048, 0])
+    } else {
+        (id::ECC, [id::NULL, id::ECDSA, id::SHA256, id::P256, id::NULL])
     };
     let mut all = head(algorithm, attributes, &[]);
     for value in numbers {
         all.extend(value.to_be_bytes());
     }
-    match kind {
-        AkKind::P256 => {
-            all.extend(sized(&unique));
-            all.extend(sized(&[0; 32]));
-        }
+    if is_rsa {
         // The second half of the exponent, which is 0 for the default.
-        AkKind::Rsa2048 => {
-            all.extend(0_u16.to_be_bytes());
-            all.extend(sized(&unique));
-        }
+        all.extend(0_u16.to_be_bytes());
+        all.extend(sized(&unique));
+    } else {
+        all.extend(sized(&unique));
+        all.extend(sized(&[0; 32]));
     }
     all
 }
