@@ -91,7 +91,7 @@ fn genuine_reports_are_accepted() {
 
 #[test]
 fn genuine_reports_of_a_cloud_are_accepted() {
-    let (folder, azure) = (vectors("snp"), vectors("azure"));
+    let (Some(folder), Some(azure)) = (vectors("snp"), vectors("azure")) else { return };
     for (report, leaf) in [("snp2_report.bin", "snp2_vcek.der"), ("snp_report.bin", "snp_vcek.der")] {
         let issuers = pem(&folder, "cert_chain_milan");
         let genuine = Genuine { report: file(&azure, report), leaf: file(&azure, leaf), issuers };

@@ -22,8 +22,8 @@ pub(crate) fn vectors(kind: &str) -> Option<PathBuf> {
 /// Where vectors are that the repository does not have.
 fn beside() -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("EIDER_ATTEST_VECTORS").map_or_else(|| project.join("../../../shared/attest-vectors"), PathBuf::from)
-}
+    std::env::var_os("EIDER_ATTEST_VECTORS")
+        .map_or_else(|| project.join("../../../shared/attest-vectors"), PathBuf::from)
 }
 
 /// A file of that folder. Fails the test if it is neither in the repository nor beside it.

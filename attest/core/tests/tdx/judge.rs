@@ -9,7 +9,7 @@ use eider_attest::{
 use eider_protocol::{Hash, NodeId, OfferId};
 use serde_json::Value;
 
-use super::common::{file, vectors};
+use super::common::{file};
 
 /// SHA-256 of Intel's root.
 pub(crate) const INTEL: &str = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3";
@@ -143,5 +143,5 @@ pub(crate) fn report_data(quote: &[u8]) -> [u8; 64] {
 /// A genuine vector, of `tdx/` unless it says otherwise.
 pub(crate) fn vector(name: &str) -> Vec<u8> {
     let (folder, name) = name.split_once('/').unwrap_or(("tdx", name));
-    file(&vectors(folder), name)
+    file(std::path::Path::new(folder), name)
 }
