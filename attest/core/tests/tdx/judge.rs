@@ -9,7 +9,7 @@ use eider_attest::{
 use eider_protocol::{Hash, NodeId, OfferId};
 use serde_json::Value;
 
-use super::common::{file};
+use super::common::file;
 
 /// SHA-256 of Intel's root.
 pub(crate) const INTEL: &str = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3";
