@@ -1,7 +1,7 @@
 //! An outcome is the same on every honest machine: what one of them lacks ends its job without an outcome, and blames nobody.
 #![allow(clippy::unwrap_used)]
 
-use eider_sandbox::{Cell, CellCommand, CellError, Finished, Lack};
+use eider_sandbox::{Baseline, Cell, CellCommand, CellError, Finished, Lack};
 use eider_tests::{eider, process, programs};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
@@ -47,4 +47,31 @@ async fn a_failure_has_its_metering() {
     let (cell, _dir) = cell("write-endless").await;
     let Ok(Finished::Failed { usage, .. }) = programs::run(cell).await else { panic!("it ends by its result") };
     assert!(usage.memory > 0);
+}
+
+/// The rest of it is `make determinism`.
+#[tokio::test]
+async fn images_for_later_processors_end_the_same() {
+    let mut ends = vec![];
+    for baseline in Baseline::ALL.into_iter().filter(|b| runs_here(*b)) {
+        let dir = tempfile::tempdir().unwrap();
+        let command = CellCommand { baseline, ..CellCommand::new(eider()) };
+        let image = programs::image(dir.path(), &command, &programs::text("floats-chaotic"));
+        let cell = Cell::spawn(&command, &image).await.unwrap();
+        let Ok(Finished::Done { rows, usage }) = programs::run(cell).await else { panic!("{baseline}") };
+        assert!(rows != 0 && usage.fuel.unwrap() > 1_000_000, "{usage:?}");
+        ends.push((baseline, rows, usage));
+    }
+    println!("{ends:?}");
+    assert!(ends.iter().all(|(_, rows, usage)| (*rows, *usage) == (ends[0].1, ends[0].2)), "{ends:?}");
+}
+
+fn runs_here(baseline: Baseline) -> bool {
+    match baseline {
+        #[cfg(target_arch = "x86_64")]
+        Baseline::X86_64V4 => std::is_x86_feature_detected!("avx512vl") && std::is_x86_feature_detected!("avx512dq"),
+        #[cfg(target_arch = "x86_64")]
+        Baseline::X86_64V3 => std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi2"),
+        other => other == Baseline::HERE,
+    }
 }

@@ -59,10 +59,11 @@ pub fn compile(dir: &Path, command: &CellCommand, engine: &[u8], variant: Varian
     cache.image(blake3::hash(engine), variant, || Ok(engine.to_vec()), |_| {}).map_err(|e| e.to_string())
 }
 
-/// The image of a program that compiles, without a meter, for cells of `command`. The folder holds it.
+/// The image of a program that compiles, with a meter if it says so, for cells of `command`. The folder holds it.
 pub fn image(dir: &Path, command: &CellCommand, text: &str) -> Image {
-    let engine = engine(text, &Header::parse(text).unwrap());
-    compile(dir, command, &engine, Variant::Plain).unwrap()
+    let header = Header::parse(text).unwrap();
+    let variant = if header.metered { Variant::Metered } else { Variant::Plain };
+    compile(dir, command, &engine(text, &header), variant).unwrap()
 }
 
 /// Runs a job with one input in a cell.
