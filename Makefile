@@ -38,8 +38,7 @@ test: build $(PYDEPS)/.done
 check: toolchain
 	$(CARGO) fmt --check
 	@python3 host/protocol/rules.py
-	$(CARGO) clippy --release --locked --workspace --all-targets --quiet -- -D warnings
-	$(CARGO) clippy --release --locked -p eider-cli --features guest --bin eider-guest --quiet -- -D warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets --features eider-cli/guest --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --quiet
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
 	 else echo "check: cargo-deny is not installed, deny.toml was NOT checked (cargo install cargo-deny)"; fi
