@@ -447,7 +447,7 @@ async fn a_cell_has_nothing_but_its_socket_its_window_its_words_and_its_image() 
         assert!(status.contains(line), "{line}: {status}");
     }
     let limits = file("limits");
-    let data = (command.memory + (256 << 20)).to_string();
+    let data = (command.memory + (272 << 20)).to_string();
     for (name, most) in [
         ("Max core file size", "0"),
         ("Max file size", "0"),
