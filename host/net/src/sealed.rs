@@ -56,13 +56,13 @@ pub(crate) struct Opening {
 /// What opens records, or what it will be made of when they are announced.
 #[derive(Debug)]
 enum Awaited {
-    Records(Opener),
+    Records(Box<Opener>),
     Answer(JobSecret, Lane, [u8; 32]),
 }
 
 impl Opening {
     pub(crate) fn new(opener: Opener) -> Self {
-        Self::of(Awaited::Records(opener))
+        Self::of(Awaited::Records(Box::new(opener)))
     }
 
     pub(crate) fn of_answer(secret: JobSecret, lane: Lane, asked: [u8; 32]) -> Self {
@@ -137,7 +137,7 @@ impl Opening {
             }
             Awaited::Answer(secret, lane, asked) => {
                 let announced = Sealed::decode(&record[HEADER_BYTES..]).map_err(|_| SealedError::Clear)?;
-                self.opener = Awaited::Records(secret.of_answer(*lane, asked, &announced)?);
+                self.opener = Awaited::Records(Box::new(secret.of_answer(*lane, asked, &announced)?));
             }
         }
         Ok(())
