@@ -3,7 +3,7 @@
 //! A worker staples the whole chain, its root too, in any order; a policy names roots by SHA-256. First a path is sought whose
 //! signatures and constraints hold (rustls-webpki). It knows nothing of certificate policies and refuses the extension where it is
 //! critical, as in the intermediates of STMicroelectronics and Intel; here any policy will do, so that one is read and then kept
-//! from it (see [`policies_flag`]); what constrains policies stays refused. Then the validity of each certificate in it, root included, is held
+//! from it (see `policies_flag`); what constrains policies stays refused. Then the validity of each certificate in it, root included, is held
 //! against the time, and against the revocation lists that came along. Without a path nothing that the
 //! leaf's key has signed means anything, and that is an error; what is wrong with a path that is there is added to the
 //! findings, and the rest can still be looked at.

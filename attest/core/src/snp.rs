@@ -88,10 +88,10 @@ impl Product {
         matches!(self, Self::Turin | Self::TurinDense)
     }
 
-    /// Security versions of its firmware: name, place in a TCB version, place in certificates, and what a floor says.
-    fn versions(self) -> Vec<(&'static str, usize, ObjectIdentifier, fn(&Floor) -> u8)> {
+    /// Security versions of its firmware.
+    fn versions(self) -> Vec<SecurityVersion> {
         let [boot_loader, tee, snp, microcode] = if self.has_fmc() { [1, 2, 3, 7] } else { [0, 1, 6, 7] };
-        let mut versions: Vec<(_, _, _, fn(&Floor) -> u8)> = vec![
+        let mut versions: Vec<SecurityVersion> = vec![
             ("boot loader", boot_loader, BOOT_LOADER, |f| f.boot_loader),
             ("TEE", tee, TEE, |f| f.tee),
             ("SNP", snp, SNP, |f| f.snp),
@@ -103,6 +103,9 @@ impl Product {
         versions
     }
 }
+
+/// Name, place in a TCB version, place in certificates, and what a floor says.
+type SecurityVersion = (&'static str, usize, ObjectIdentifier, fn(&Floor) -> u8);
 
 impl fmt::Display for Product {
     /// As policies write it.
