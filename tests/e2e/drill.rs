@@ -12,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::{fs, ptr};
 
-use eider_sandbox::{Cell, CellCommand, CellError, Finished, Image, Input, JobSpec, Wall, probe_walls};
+use eider_sandbox::{Cell, CellCommand, CellError, Finished, Image, Wall, probe_walls};
 use eider_tests::{Drill, Escape, NoBroker, eider, process, programs, target_dir};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
@@ -205,16 +205,7 @@ impl Outside {
         symlink(&self.command.program, &path).unwrap();
         let command = CellCommand { program: path.clone(), ..self.command.clone() };
         let cell = Cell::spawn(&command, &self.image).await.unwrap();
-        let job = JobSpec {
-            sql: String::new(),
-            time_us: 0,
-            seed: [0; 32],
-            memory: 64 << 20,
-            result: 1 << 20,
-            fuel: None,
-            inputs: vec![],
-        };
-        let how = match cell.run(job, &mut NoBroker).await {
+        let how = match cell.run(programs::job(&[]), &mut NoBroker).await {
             Err(CellError::Died(how)) => how,
             other => format!("unexpected: {other:?}"),
         };
@@ -230,13 +221,7 @@ impl Outside {
         let path = self.dir.path().join(format!("eider-drill-says.{name}"));
         symlink(&self.command.program, &path).unwrap();
         let cell = Cell::spawn(&CellCommand { program: path, ..self.command.clone() }, &self.image).await.unwrap();
-        let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size };
-        let (sql, inputs) = (String::new(), vec![input]);
-        cell.run(
-            JobSpec { sql, time_us: 0, seed: [0; 32], memory: 64 << 20, result: 1 << 20, fuel: None, inputs },
-            &mut NoBroker,
-        )
-        .await
+        cell.run(programs::job(&[size]), &mut NoBroker).await
     }
 }
 

@@ -53,7 +53,7 @@ async fn a_failure_has_its_metering() {
 #[tokio::test]
 async fn images_for_later_processors_end_the_same() {
     let mut ends = vec![];
-    for baseline in Baseline::ALL.into_iter().filter(|b| runs_here(*b)) {
+    for baseline in Baseline::ALL.into_iter().filter(|b| programs::runs_here(*b)) {
         let dir = tempfile::tempdir().unwrap();
         let command = CellCommand { baseline, ..CellCommand::new(eider()) };
         let image = programs::image(dir.path(), &command, &programs::text("floats-chaotic"));
@@ -64,14 +64,4 @@ async fn images_for_later_processors_end_the_same() {
     }
     println!("{ends:?}");
     assert!(ends.iter().all(|(_, rows, usage)| (*rows, *usage) == (ends[0].1, ends[0].2)), "{ends:?}");
-}
-
-fn runs_here(baseline: Baseline) -> bool {
-    match baseline {
-        #[cfg(target_arch = "x86_64")]
-        Baseline::X86_64V4 => std::is_x86_feature_detected!("avx512vl") && std::is_x86_feature_detected!("avx512dq"),
-        #[cfg(target_arch = "x86_64")]
-        Baseline::X86_64V3 => std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi2"),
-        other => other == Baseline::HERE,
-    }
 }

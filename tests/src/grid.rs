@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use eider_core::Plan;
 use eider_node::{
     Candidate, EngineBinary, InputArg, Inputs, JobRecord, JobRequest, MemorySink, Notice, Requester, Requirement, Sink,
+    Work,
 };
-use eider_protocol::{DataClass, Identity, Limits};
+use eider_protocol::{DataClass, Identity, Limits, Task};
 use eider_sandbox::Variant;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -167,6 +168,17 @@ pub fn request_of(job: &Job, candidates: Vec<Candidate>) -> Result<JobRequest> {
         time_us: i64::try_from(now.as_micros())?,
         seed: job.seed,
     })
+}
+
+/// What a job is in the local sandbox, and its inputs.
+///
+/// # Errors
+/// As [`request_of`].
+pub fn work_of(job: &Job) -> Result<(Work, Inputs)> {
+    let request = request_of(job, vec![])?;
+    let inputs = request.inputs.entries();
+    let task = Task { sql: request.sql, inputs, time_us: request.time_us, seed: request.seed, salt: [0; 32] };
+    Ok((Work { task, limits: request.limits, engine: request.engine, variant: job.variant }, request.inputs))
 }
 
 impl Grid {

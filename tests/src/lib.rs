@@ -12,5 +12,5 @@ pub mod tpch;
 
 pub use broker::NoBroker;
 pub use escape::{Drill, Escape};
-pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir};
+pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir, work_of};
 pub use machine::Machine;

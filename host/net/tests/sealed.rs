@@ -1,34 +1,22 @@
 //! Streams that are sealed with a job's key, and what somebody between can do to them.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eider_net::{BlobError, BlobSink, Connection, Endpoint, JobStream, Pace, Source, StreamError, file_outboard};
+use eider_net::{BlobError, BlobSink, JobStream, Pace, Source, StreamError, file_outboard};
 use eider_protocol::{
-    Fault, Identity, JobSecret, Kind, Lane, NodeId, OfferId, ResetCode, SealedError, Sealer, SealingKey, Task,
-    encode_frame,
+    Fault, JobSecret, Kind, Lane, NodeId, OfferId, ResetCode, SealedError, Sealer, SealingKey, Task, encode_frame,
 };
 use tokio::time::{sleep, timeout};
 
+use common::{Pair, pair};
+
 const PACE: Pace = Pace { least: 1, within: Duration::from_secs(60) };
-
-struct Pair {
-    dialled: Connection,
-    accepted: Connection,
-    _endpoints: [Endpoint; 2],
-}
-
-async fn pair() -> Pair {
-    let bind = |seed| Endpoint::bind("127.0.0.1:0".parse().unwrap(), &Identity::from_seed([seed; 32])).unwrap();
-    let (server, client) = (bind(1), bind(2));
-    let address = server.local_addr().unwrap();
-    let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
-    let (dialled, accepted) = tokio::join!(client.connect(address, None), accepting);
-    Pair { dialled: dialled.unwrap(), accepted, _endpoints: [server, client] }
-}
 
 /// What both ends of a Dispatch have.
 fn secret() -> JobSecret {

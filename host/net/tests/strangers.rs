@@ -1,6 +1,8 @@
 //! What a peer that is slow, silent or greedy can do to the other end of a connection.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,32 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eider_net::{
-    BlobError, BlobSink, ConnectError, Connection, Endpoint, JobStream, Outbox, Pace, ReadAt, Source, StreamError,
-    file_outboard,
+    BlobError, BlobSink, ConnectError, Endpoint, JobStream, Outbox, Pace, ReadAt, Source, StreamError, file_outboard,
 };
 use eider_protocol::{Identity, Kind, Progress, ResetCode, Stage, Version};
 use tokio::time::{sleep, timeout};
+
+use common::{Pair, pair};
 
 /// A time in which a peer that reads would have read, and that one which does not read is given.
 const SHORT: Duration = Duration::from_millis(300);
 /// As long as it takes.
 const LONG: Duration = Duration::from_secs(60);
-
-struct Pair {
-    /// Its streams arrive at `accepted`.
-    dialled: Connection,
-    accepted: Connection,
-    _endpoints: [Endpoint; 2],
-}
-
-async fn pair() -> Pair {
-    let bind = |seed| Endpoint::bind("127.0.0.1:0".parse().unwrap(), &Identity::from_seed([seed; 32])).unwrap();
-    let (server, client) = (bind(1), bind(2));
-    let address = server.local_addr().unwrap();
-    let accepting = async { Endpoint::finish(server.accept().await.unwrap()).await.unwrap() };
-    let (dialled, accepted) = tokio::join!(client.connect(address, None), accepting);
-    Pair { dialled: dialled.unwrap(), accepted, _endpoints: [server, client] }
-}
 
 impl Pair {
     /// A stream, from its opener and from the other side.

@@ -307,7 +307,7 @@ impl Prepared {
                 format!("Out of Memory Error: the engine starts with {held} bytes, the job may have {may_have}");
             return self.failed(FailKind::Memory, message, fuel);
         }
-        self.store.data_mut().job = Some(job);
+        self.store.data_mut().take(job);
         match self.engine.call_run(&mut self.store, &call) {
             Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage(fuel) },
             Ok(Err(failure)) => self.failed(kind_of(failure.kind), failure.message, fuel),

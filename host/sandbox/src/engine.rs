@@ -25,7 +25,9 @@ const BEYOND_ITS_TYPE: &str = "memory growth exceeds memory type's limits";
 pub struct Host {
     socket: UnixStream,
     window: &'static [u8],
-    pub(crate) job: Option<JobSpec>,
+    job: Option<JobSpec>,
+    /// Bytes that the job may read in all.
+    may_read: u64,
     /// Memory in use, bytes: all linear memories, and collected memory if there is any.
     pub(crate) memory: u64,
     /// Entries of all tables.
@@ -48,6 +50,7 @@ impl Host {
             socket,
             window,
             job: None,
+            may_read: 0,
             memory: 0,
             table_entries: 0,
             reads: (0, 0),
@@ -56,6 +59,12 @@ impl Host {
             lacks: None,
             reported: None,
         }
+    }
+
+    /// From now on the engine runs for this job.
+    pub(crate) fn take(&mut self, job: JobSpec) {
+        self.may_read = job.may_read();
+        self.job = Some(job);
     }
 
     pub(crate) fn send(&mut self, message: &FromCell) -> std::io::Result<()> {
@@ -120,10 +129,8 @@ impl Host {
         if len as usize > limits::CALL_BYTES || end.is_none_or(|e| e > input.size) {
             bail!("read of {len} bytes at {offset} of an input of {} bytes", input.size);
         }
-        let may_read = self.inputs().iter().fold(0u64, |sum, i| sum.saturating_add(i.size));
-        let may_read = may_read.saturating_mul(limits::READ_FACTOR);
         self.reads = (self.reads.0 + 1, self.reads.1 + u64::from(len));
-        let (calls, bytes) = self.reads;
+        let ((calls, bytes), may_read) = (self.reads, self.may_read);
         if calls > limits::READ_CALLS || bytes > may_read {
             let may = limits::READ_CALLS;
             return self.refuse(

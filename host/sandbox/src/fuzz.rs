@@ -53,7 +53,7 @@ pub fn host_calls(bytes: &[u8]) {
         let word = |at: usize| u32::from_le_bytes([call[at], call[at + 1], call[at + 2], call[at + 3]]);
         let offset = u64::from(word(5)) | u64::from(word(9)) << 32;
         match call[0] % 6 {
-            0 => host.job = Some(job()),
+            0 => host.take(job()),
             1 => drop(host.list()),
             2 => drop(results::Host::write(&mut host, vec![0; word(1) as usize % 4096])),
             3 => drop(progress::Host::report(&mut host, word(1))),

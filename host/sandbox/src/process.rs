@@ -240,9 +240,7 @@ impl Cell {
     /// # Errors
     /// [`CellError`].
     pub async fn run(mut self, job: JobSpec, broker: &mut impl Broker) -> Result<Finished, CellError> {
-        let inputs = job.inputs.clone();
-        let all = inputs.iter().fold(0u64, |sum, i| sum.saturating_add(i.size));
-        let may_read = all.saturating_mul(limits::READ_FACTOR);
+        let (inputs, may_read) = (job.inputs.clone(), job.may_read());
         let (mut calls, mut bytes_read, mut written, may_write) = (0u64, 0u64, 0u64, job.result);
         self.send(&ToCell::Job(Box::new(job))).await?;
         loop {

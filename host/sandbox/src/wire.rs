@@ -33,6 +33,14 @@ pub struct JobSpec {
     pub inputs: Vec<Input>,
 }
 
+impl JobSpec {
+    /// Bytes that it may read in all.
+    pub(crate) fn may_read(&self) -> u64 {
+        let all = self.inputs.iter().fold(0u64, |sum, i| sum.saturating_add(i.size));
+        all.saturating_mul(limits::READ_FACTOR)
+    }
+}
+
 /// A granted input.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Input {

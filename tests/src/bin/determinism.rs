@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use eider_node::{CellRunner, Discard, EngineBinary, RunError, Uncounted, Work, run_local};
-use eider_protocol::{Outcome, Task};
+use eider_node::{CellRunner, Discard, EngineBinary, RunError, Uncounted, run_local};
+use eider_protocol::Outcome;
 use eider_sandbox::{Baseline, CellCommand, CellError, ImageCache, Pool, Variant};
 use eider_tests::hostile_sql::{Ends, statements};
-use eider_tests::{Job, eider, engine_cache, request_of, target_dir, tpch};
+use eider_tests::{Job, eider, engine_cache, programs, target_dir, tpch, work_of};
 
 /// Everybody's time, so that two runs of this program can be compared too.
 const TIME_US: i64 = 1_700_000_000_000_000;
@@ -62,16 +62,7 @@ fn count(ended: &Ended, is: impl Fn(&Outcome) -> bool) -> usize {
 fn lacks(baseline: Baseline) -> Option<String> {
     match baseline {
         Baseline::Aarch64 => arm_cell().is_none().then(|| "EIDER_AARCH64_CELL names no program for its cells".into()),
-        #[cfg(target_arch = "x86_64")]
-        Baseline::X86_64V4 => {
-            (!std::is_x86_feature_detected!("avx512vl")).then(|| "the processor has no AVX-512".into())
-        }
-        #[cfg(target_arch = "x86_64")]
-        Baseline::X86_64V3 => (!std::is_x86_feature_detected!("avx2")).then(|| "the processor has no AVX2".into()),
-        #[cfg(target_arch = "x86_64")]
-        Baseline::X86_64V2 => None,
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => Some("this machine is none of its kind".into()),
+        level => (!programs::runs_here(level)).then(|| "this processor lacks some of its instructions".into()),
     }
 }
 
@@ -123,11 +114,9 @@ async fn run(baseline: Baseline, jobs: &Jobs) -> Result<Ended> {
 }
 
 async fn one(runner: &CellRunner, job: &Job) -> Result<Result<Outcome, String>> {
-    let request = request_of(job, vec![])?;
-    let inputs = request.inputs.entries();
-    let task = Task { sql: request.sql, inputs, time_us: TIME_US, seed: [7; 32], salt: [0; 32] };
-    let work = Work { task, limits: request.limits, engine: request.engine, variant: Variant::Metered };
-    match run_local(runner, work, &request.inputs, &mut Discard).await {
+    let (mut work, inputs) = work_of(job)?;
+    (work.task.time_us, work.task.seed, work.variant) = (TIME_US, [7; 32], Variant::Metered);
+    match run_local(runner, work, &inputs, &mut Discard).await {
         Ok(report) => Ok(Ok(report.outcome)),
         Err(RunError::Cell(CellError::Lacks(lack, _))) => Ok(Err(format!("lacks {lack:?}"))),
         Err(e) => Err(e.into()),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use eider_sandbox::{Cell, CellCommand, CellError, Finished, Image, ImageCache, Input, JobSpec, Variant};
+use eider_sandbox::{Baseline, Cell, CellCommand, CellError, Finished, Image, ImageCache, Input, JobSpec, Variant};
 
 use crate::NoBroker;
 
@@ -66,22 +66,37 @@ pub fn image(dir: &Path, command: &CellCommand, text: &str) -> Image {
     compile(dir, command, &engine(text, &header), variant).unwrap()
 }
 
+/// Whether this processor has the instructions of a baseline.
+pub fn runs_here(baseline: Baseline) -> bool {
+    match baseline {
+        #[cfg(target_arch = "x86_64")]
+        Baseline::X86_64V4 => std::is_x86_feature_detected!("avx512vl") && std::is_x86_feature_detected!("avx512dq"),
+        #[cfg(target_arch = "x86_64")]
+        Baseline::X86_64V3 => std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi2"),
+        other => other == Baseline::HERE,
+    }
+}
+
 /// Runs a job with one input in a cell.
 ///
 /// # Errors
 /// [`CellError`].
 pub async fn run(cell: Cell) -> Result<Finished, CellError> {
-    let input = Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: 4096 };
-    let job = JobSpec {
+    cell.run(job(&[4096]), &mut NoBroker).await
+}
+
+/// A job with inputs of so many bytes.
+pub fn job(sizes: &[u64]) -> JobSpec {
+    let input = |size: &u64| Input { table: "t".into(), file: "t/a".into(), format: "csv".into(), size: *size };
+    JobSpec {
         sql: String::new(),
         time_us: 0,
         seed: [0; 32],
         memory: 64 << 20,
         result: 1 << 20,
         fuel: None,
-        inputs: vec![input],
-    };
-    cell.run(job, &mut NoBroker).await
+        inputs: sizes.iter().map(input).collect(),
+    }
 }
 
 /// Runs the job that the program `good` wants in a cell of it, which must end with a result.

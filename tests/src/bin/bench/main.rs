@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use eider_net::{BlobSink, Endpoint, Pace, Source, file_outboard};
-use eider_node::{CellRunner, Discard, EngineBinary, Uncounted, Work, run_local};
+use eider_node::{CellRunner, Discard, EngineBinary, Uncounted, run_local};
 use eider_protocol::{Identity, JobSecret, Kind, Lane, NodeId, OfferId, Outcome, SealingKey, Task};
 use eider_sandbox::{Cell, CellCommand, ImageCache, Pool, Variant};
-use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, process, request_of, target_dir, tpch};
+use eider_tests::{Behaviour::Honest, Grid, Job, eider, engine_cache, process, target_dir, tpch, work_of};
 
 /// Rounds of each query; the best counts.
 const ROUNDS: usize = 5;
@@ -56,12 +56,9 @@ fn runner_of(variant: Variant, command: CellCommand) -> Result<CellRunner> {
 
 /// Runs a job in a prepared cell and returns its seconds.
 async fn local(runner: &CellRunner, job: &Job) -> Result<f64> {
-    let request = request_of(job, vec![])?;
-    let inputs = request.inputs.entries();
-    let task = Task { sql: request.sql, inputs, time_us: request.time_us, seed: request.seed, salt: [0; 32] };
-    let work = Work { task, limits: request.limits, engine: request.engine, variant: job.variant };
+    let (work, inputs) = work_of(job)?;
     let started = Instant::now();
-    let report = run_local(runner, work, &request.inputs, &mut Discard).await?;
+    let report = run_local(runner, work, &inputs, &mut Discard).await?;
     let took = started.elapsed().as_secs_f64();
     match report.outcome {
         Outcome::Completed { .. } => Ok(took),
