@@ -1,9 +1,13 @@
 //! Tasks sealed to one worker: HPKE (RFC 9180), base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305 ([P-SEAL-1]).
 
+use std::sync::LazyLock;
+
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::{EdwardsPoint, MontgomeryPoint};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender, single_shot_seal};
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender};
 
 use crate::message::{decode, encode};
 use crate::{DecodeError, Dispatch, Hash, JobSecret, Kind, NodeId, OfferId, Task};
@@ -38,11 +42,16 @@ fn associated(offer: OfferId, worker: NodeId, evidence: Option<Hash>) -> Vec<u8>
     data
 }
 
-/// Whether tasks can be sealed to a key: X25519 with it must give a shared secret.
+/// Whether tasks can be sealed to a key: X25519 with it gives a secret, unless it is a point of small order, of the curve or of
+/// its twist, with which everything gives 0 (RFC 7748, section 6.1).
 pub fn is_sealing_key(key: &[u8; 32]) -> bool {
-    <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(key).is_ok_and(|key| {
-        single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &key, INFO, &[], &[]).is_ok()
-    })
+    static SMALL: LazyLock<Vec<MontgomeryPoint>> = LazyLock::new(|| {
+        // The one that the twist adds is -1: 2^255 - 20.
+        let mut twist = [0xff; 32];
+        (twist[0], twist[31]) = (0xec, 0x7f);
+        EIGHT_TORSION.iter().map(EdwardsPoint::to_montgomery).chain([MontgomeryPoint(twist)]).collect()
+    });
+    !SMALL.contains(&MontgomeryPoint(*key))
 }
 
 impl SealingKey {
@@ -116,5 +125,39 @@ impl Task {
     /// Bytes that it has before it is sealed: what the size of a Dispatch depends on.
     pub fn size(&self) -> usize {
         encode(self).len()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// [P-BID-1]: what HPKE cannot seal to is known without trying.
+    #[test]
+    fn keys_that_give_no_secret_are_none() {
+        let tried = |key: &[u8; 32]| {
+            let key = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(key).unwrap();
+            setup_sender::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(&OpModeS::Base, &key, INFO).is_ok()
+        };
+        // Points of small order, in each way in which they can be written: less than p, p more, with the bit that is ignored.
+        let mut small: Vec<[u8; 32]> = EIGHT_TORSION.iter().map(|p| p.to_montgomery().to_bytes()).collect();
+        for low in [0xec, 0xed, 0xee] {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (low, 0x7f);
+            small.push(key);
+        }
+        for key in small.clone() {
+            small.push(std::array::from_fn(|i| key[i] | if i == 31 { 0x80 } else { 0 }));
+        }
+        for key in &small {
+            assert!(!tried(key) && !is_sealing_key(key), "{}", hex::encode(key));
+        }
+        for seed in 0..64 {
+            let mut key = [seed; 32];
+            assert_eq!(is_sealing_key(&key), tried(&key), "{}", hex::encode(key));
+            key = SealingKey::of_seed(&key).public();
+            assert!(is_sealing_key(&key) && tried(&key));
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! TLS ends where the node's key file is; this ends where the sealing key is, in the worker's process. Who has the file and stands
 //! between sees sizes, times, and with which code a stream ends.
 
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 
 use crate::message::{decode, encode};
@@ -127,7 +127,7 @@ impl JobSecret {
         if let Some(salt) = answered {
             h.update(salt);
         }
-        let key = UnboundKey::new(&CHACHA20_POLY1305, h.finalize().as_bytes());
+        let key = UnboundKey::new(&AES_256_GCM, h.finalize().as_bytes());
         LessSafeKey::new(key.expect("the hash has as many bytes as the cipher's key"))
     }
 

@@ -43,6 +43,7 @@ pub(crate) struct Candidature {
     pub(crate) version: Version,
     commands: Option<mpsc::UnboundedSender<Command>>,
     reset: Option<oneshot::Sender<ResetCode>>,
+    waiting: Option<Orders>,
     pub(crate) held: Option<HeldBid>,
     pub(crate) signed_bid: Option<Vec<u8>>,
     pub(crate) bid_hash: Option<Hash>,
@@ -64,18 +65,16 @@ pub(crate) struct Candidature {
 }
 
 impl Candidature {
-    /// A candidate, and the ends of its orders for its task. The queue of commands has no bound of its own: the core gives each peer
-    /// one of each kind, and a Verify for each time that its delivery failed.
-    pub(crate) fn new(candidate: Candidate) -> (Self, Orders) {
-        let (commands, commands_rx) = mpsc::unbounded_channel();
-        let (reset, reset_rx) = oneshot::channel();
-        let new = Self {
+    /// A candidate that is being dialled.
+    pub(crate) fn new(candidate: Candidate) -> Self {
+        Self {
             candidate,
             node: None,
             network: None,
             version: Version::LATEST,
-            commands: Some(commands),
-            reset: Some(reset),
+            commands: None,
+            reset: None,
+            waiting: None,
             held: None,
             signed_bid: None,
             bid_hash: None,
@@ -91,18 +90,28 @@ impl Candidature {
             granted: None,
             gone: false,
             incompatible: None,
-        };
-        (new, Orders { commands: commands_rx, reset: reset_rx })
+        }
     }
 
-    /// The same candidate, to be asked anew: what it said of itself is forgotten.
-    pub(crate) fn renew(&mut self) -> Orders {
+    /// The ends of its orders for the task that talks to it, now that there is a connection.
+    pub(crate) fn orders(&mut self) -> Orders {
+        self.waiting.take().unwrap_or_else(|| self.new_orders())
+    }
+
+    /// The queue of commands has no bound of its own: the core gives each peer one of each kind, and a Verify for each time that its
+    /// delivery failed.
+    fn new_orders(&mut self) -> Orders {
         let (commands, commands_rx) = mpsc::unbounded_channel();
         let (reset, reset_rx) = oneshot::channel();
         (self.commands, self.reset) = (Some(commands), Some(reset));
+        Orders { commands: commands_rx, reset: reset_rx }
+    }
+
+    /// The same candidate, to be asked anew: what it said of itself is forgotten. Its orders wait for the connection.
+    pub(crate) fn renew(&mut self) {
         (self.held, self.signed_bid, self.bid_hash) = (None, None, None);
         (self.challenged, self.answered, self.appraisal, self.known) = (None, false, None, None);
-        Orders { commands: commands_rx, reset: reset_rx }
+        self.waiting = Some(self.new_orders());
     }
 
     /// Never waits.

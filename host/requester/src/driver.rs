@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use eider_core::{Action, Closed, DeliveryFailure, End, Event, Job, LostWhy, Network, Peer, PeerState};
 use eider_net::{ConnectError, Prefix, prefix};
-use eider_protocol::{Bid, Body, Commit, Kind, NodeId, Outcome, ResetCode, Settle, Signed, Verify, Version};
+use eider_protocol::{Bid, Body, Commit, Kind, Outcome, ResetCode, Settle, Signed, Verify};
 use eider_runner::{Sink, Spool, SpoolWriter};
 use eider_store::{JobEnd, JobRecord};
 use parking_lot::Mutex;
@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::candidature::{Candidature, Orders};
+use crate::candidature::Candidature;
 use crate::evidence::Judged;
-use crate::links::LinkError;
+use crate::links::{Link, LinkError};
 use crate::log::{JobEvent, JobLog, Notice};
 use crate::offer::Offered;
 use crate::output::Output;
@@ -45,7 +45,7 @@ const PLAIN_MAX: usize = 8 << 10;
 /// What a driver hears: a peer, an appraisal, or its own inputs.
 enum Heard {
     Said(Peer, Said),
-    Connected(Peer, NodeId, Version, Prefix),
+    Connected(Peer, Link),
     Unreachable(Peer, LinkError),
     Judged(Peer, Box<Signed<Bid>>, Result<Judged, String>),
     InputFailed(String),
@@ -105,45 +105,37 @@ impl Driver {
             request,
         };
         for (p, candidate) in driver.request.candidates.clone().into_iter().enumerate() {
-            driver.dial(p, candidate);
+            driver.peers.push(Candidature::new(candidate));
+            driver.dial(p);
         }
         Ok(driver)
     }
 
-    fn dial(&mut self, p: Peer, candidate: crate::Candidate) {
-        let (known, orders) = Candidature::new(candidate.clone());
-        self.peers.push(known);
-        self.spawn(p, candidate, orders);
+    /// Most candidates of a large grid are not there: who is dialled costs little until there is a connection.
+    fn dial(&mut self, p: Peer) {
+        let (shared, told) = (self.shared.clone(), self.told.0.clone());
+        let candidate = self.peers[p].candidate.clone();
+        self.tasks.spawn(async move {
+            let heard = match shared.links.connect(&candidate).await {
+                Ok(link) => Heard::Connected(p, link),
+                Err(e) => Heard::Unreachable(p, e),
+            };
+            let _ = told.send(heard);
+        });
     }
 
-    /// The task that talks to a candidate, from a connection on.
-    fn spawn(&mut self, p: Peer, candidate: crate::Candidate, orders: Orders) {
-        let (shared, told, said) = (self.shared.clone(), self.told.0.clone(), self.said.0.clone());
-        let (offer, output) = (self.offered.id, self.output.clone());
-        let bid_max = if self.wants_evidence() { Kind::Bid.max_bytes() } else { PLAIN_MAX };
-        self.tasks.spawn(async move {
-            match shared.links.connect(&candidate).await {
-                Ok(link) => {
-                    let connection = link.connection();
-                    let at = prefix(connection.remote_address());
-                    let _ = told.send(Heard::Connected(p, connection.node(), connection.version(), at));
-                    PeerTask {
-                        peer: p,
-                        offer,
-                        link,
-                        bid_max,
-                        said,
-                        output,
-                        breach: Arc::new(Mutex::new(ResetCode::JobEnded)),
-                    }
-                    .run(orders)
-                    .await;
-                }
-                Err(e) => {
-                    let _ = told.send(Heard::Unreachable(p, e));
-                }
-            }
-        });
+    /// Starts the task that talks to a candidate.
+    fn talk(&mut self, p: Peer, link: Link) {
+        let task = PeerTask {
+            peer: p,
+            offer: self.offered.id,
+            link,
+            bid_max: if self.wants_evidence() { Kind::Bid.max_bytes() } else { PLAIN_MAX },
+            said: self.said.0.clone(),
+            output: self.output.clone(),
+            breach: Arc::new(Mutex::new(ResetCode::JobEnded)),
+        };
+        self.tasks.spawn(task.run(self.peers[p].orders()));
     }
 
     fn now_ms(&self) -> u64 {
@@ -161,19 +153,23 @@ impl Driver {
             }
             let due = self.log.started() + Duration::from_millis(self.job.next_timeout().unwrap_or(u64::MAX / 4));
             let heard = tokio::select! {
-                Some(heard) = self.told.1.recv() => heard,
-                Some((p, said)) = self.said.1.recv() => Heard::Said(p, said),
-                Some(why) = self.inputs_failed.1.recv() => Heard::InputFailed(why),
-                () = tokio::time::sleep_until(due.into()) => {
-                    self.tick(&mut output_error);
-                    continue;
-                }
+                Some(heard) = self.told.1.recv() => Some(heard),
+                Some((p, said)) = self.said.1.recv() => Some(Heard::Said(p, said)),
+                Some(why) = self.inputs_failed.1.recv() => Some(Heard::InputFailed(why)),
+                () = tokio::time::sleep_until(due.into()) => None,
                 () = cancel.cancelled() => {
                     self.handle(Event::Cancel);
                     continue;
                 }
             };
-            self.take(heard, &mut output_error);
+            let is_due = heard.is_none();
+            if let Some(heard) = heard {
+                self.take(heard, &mut output_error);
+            }
+            self.take_all(&mut output_error);
+            if is_due {
+                self.handle(Event::Tick);
+            }
         }
         self.finish(output_error, cancel).await
     }
@@ -193,8 +189,10 @@ impl Driver {
         }
     }
 
-    /// A timer is due. What has come by now counts before it.
-    fn tick(&mut self, output_error: &mut Option<std::io::Error>) {
+    /// Takes what has come by now: what follows from it is looked at once, and it counts before a timer that is due.
+    fn take_all(&mut self, output_error: &mut Option<std::io::Error>) {
+        // What a task was made of is kept until it is asked for.
+        while self.tasks.try_join_next().is_some() {}
         for _ in 0..HEARD_FIRST {
             let heard = match (self.told.1.try_recv(), self.said.1.try_recv()) {
                 (Ok(told), Ok((p, said))) => {
@@ -207,18 +205,20 @@ impl Driver {
             };
             self.take(heard, output_error);
         }
-        self.handle(Event::Tick);
     }
 
     /// Notes what was heard, and turns it into the core's event.
     fn hear(&mut self, heard: Heard) -> Option<Event> {
         match heard {
-            Heard::Connected(p, node, ..) if self.peers[p].node.is_some_and(|known| known != node) => {
-                Some(Event::Lost(p, LostWhy::Disconnected("another node is at its address now".into())))
-            }
-            Heard::Connected(p, node, version, at) => {
+            Heard::Connected(p, link) => {
+                let (node, at) = (link.connection().node(), prefix(link.connection().remote_address()));
                 let peer = &mut self.peers[p];
-                (peer.node, peer.version, peer.network) = (Some(node), version, Some(at));
+                if peer.node.is_some_and(|known| known != node) {
+                    let why = LostWhy::Disconnected("another node is at its address now".into());
+                    return Some(Event::Lost(p, why));
+                }
+                (peer.node, peer.version, peer.network) = (Some(node), link.connection().version(), Some(at));
+                self.talk(p, link);
                 let new = u32::try_from(self.networks.len()).unwrap_or(u32::MAX);
                 Some(Event::Connected(p, node, *self.networks.entry(at).or_insert(Network(new))))
             }
@@ -301,8 +301,8 @@ impl Driver {
                 self.log.append(JobEvent::Offered(p));
                 if self.peers[p].bid_hash.is_some() {
                     // It was busy, and its stream is over.
-                    let orders = self.peers[p].renew();
-                    self.spawn(p, self.peers[p].candidate.clone(), orders);
+                    self.peers[p].renew();
+                    self.dial(p);
                 }
                 let message = Box::new(self.sign(p, self.offered.offer.clone()));
                 self.peers[p].command(Command::Offer(message));

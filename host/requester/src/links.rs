@@ -153,7 +153,8 @@ impl Links {
         let connection = match &*kept {
             Attempt::Stands(connection) if !connection.is_closed() => connection.clone(),
             Attempt::Failed(at, why) if at.elapsed() < FAILED_FOR => return Err(why.clone()),
-            _ => match self.dial(candidate).await {
+            // One of all who wait does; the others need no room for it.
+            _ => match Box::pin(self.dial(candidate)).await {
                 Ok(made) => {
                     tokio::spawn(serve_inputs(self.grants.clone(), made.clone()));
                     *kept = Attempt::Stands(made.clone());

@@ -52,6 +52,8 @@ pub struct Job {
     /// How long the next deliverer is believed, ms: doubles each time.
     delivery_ms: u64,
     actions: VecDeque<Action>,
+    /// When what was handed in last happened, if nothing has followed from it yet.
+    unseen: Option<u64>,
 }
 
 impl Job {
@@ -63,7 +65,7 @@ impl Job {
     /// [`PlanError`].
     pub fn new(plan: Plan, candidates: usize, seed: [u8; 32], now: u64) -> Result<Self, PlanError> {
         plan.check()?;
-        let mut job = Self {
+        Ok(Self {
             plan,
             seed,
             started: now,
@@ -82,13 +84,15 @@ impl Job {
             delivery_due: 0,
             delivery_ms: plan.stall_ms,
             actions: VecDeque::new(),
-        };
-        job.advance(now);
-        Ok(job)
+            unseen: Some(now),
+        })
     }
 
-    /// What to do next, until there is nothing.
+    /// What to do next, until there is nothing. Looks at all peers once for all that was handed in since.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some(now) = self.unseen.take() {
+            self.advance(now);
+        }
         self.actions.pop_front()
     }
 
@@ -136,7 +140,7 @@ impl Job {
         Some(next)
     }
 
-    /// Takes in what happened at `now`. What comes for a peer that is closed, or for a job that has ended, has no effect.
+    /// Takes in what happened at `now`; what follows from it, [`Self::poll_action`] says. What comes for a peer that is closed, or for a job that has ended, has no effect.
     ///
     /// A [`Event::Tick`] must not outrun events that have arrived already: the shell hands in all that it has before it
     /// lets time pass, or a worker is given up for silence that was its own.
@@ -176,7 +180,7 @@ impl Job {
             Event::Cancel => self.end(End::Cancelled, ResetCode::Cancelled),
             Event::Tick => self.time_out(now),
         }
-        self.advance(now);
+        self.unseen = Some(now);
     }
 
     fn deadline(&self) -> u64 {
