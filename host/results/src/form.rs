@@ -1,6 +1,7 @@
 //! Each form's writer.
 
 use std::io::{BufWriter, Write};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -10,7 +11,7 @@ use eider_protocol::printable_lines;
 use parquet::arrow::ArrowWriter;
 
 use crate::OutputFormat;
-use crate::text::{as_text, finite, no_plain_form};
+use crate::text::{NotFinite, Role, as_text, no_json_form, no_parquet_form, no_plain_form, printable_dates, without_seconds};
 
 /// Rows that a table on a terminal shows.
 const TABLE_ROWS: usize = 100;
@@ -46,6 +47,7 @@ impl Form {
             OutputFormat::Json => Self::Json(
                 arrow::json::WriterBuilder::new()
                     .with_explicit_nulls(true)
+                    .with_encoder_factory(Arc::new(NotFinite))
                     .build::<_, arrow::json::writer::LineDelimited>(out),
             ),
             OutputFormat::Parquet => Self::Parquet { out: Some(out), writer: None },
@@ -58,15 +60,15 @@ impl Form {
             Self::Table { shown, rows, .. } => {
                 let kept: usize = shown.iter().map(RecordBatch::num_rows).sum();
                 if kept < TABLE_ROWS {
-                    shown.push(finite(&batch.slice(0, batch.num_rows().min(TABLE_ROWS - kept)))?);
+                    shown.push(printable_dates(&batch.slice(0, batch.num_rows().min(TABLE_ROWS - kept)))?);
                 }
                 *rows += batch.num_rows();
                 Ok(())
             }
-            Self::Csv(Some(writer)) => writer.write(&as_text(&finite(batch)?, no_csv_form)?),
-            Self::Json(writer) => writer.write(&as_text(&finite(batch)?, no_plain_form)?),
+            Self::Csv(Some(writer)) => writer.write(&as_text(&printable_dates(batch)?, no_csv_form)?),
+            Self::Json(writer) => writer.write(&as_text(&printable_dates(batch)?, no_json_form)?),
             Self::Parquet { out, writer } => {
-                let batch = as_text(batch, no_plain_form)?;
+                let batch = without_seconds(&as_text(batch, no_parquet_form)?)?;
                 parquet_writer(out, writer, batch.schema())?.write(&batch)?;
                 Ok(())
             }
@@ -106,7 +108,7 @@ impl Form {
             }
             Self::Parquet { out, writer } => {
                 if let Some(schema) = schema {
-                    let empty = as_text(&RecordBatch::new_empty(schema), no_plain_form)?;
+                    let empty = without_seconds(&as_text(&RecordBatch::new_empty(schema), no_parquet_form)?)?;
                     parquet_writer(out, writer, empty.schema())?;
                 }
                 if let Some(writer) = writer.take() {
@@ -118,8 +120,8 @@ impl Form {
     }
 }
 
-fn no_csv_form(t: &DataType) -> bool {
-    t.is_nested() || no_plain_form(t)
+fn no_csv_form(t: &DataType, role: Role) -> bool {
+    t.is_nested() || no_plain_form(t, role)
 }
 
 fn parquet_writer<'a>(

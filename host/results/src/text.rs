@@ -1,68 +1,253 @@
 //! What of DuckDB's values a form has no place for leaves as text.
 
-use std::sync::Arc;
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, make_array};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float32Type, Float64Type, Int64Type, Schema, TimeUnit, TimestampMillisecondType,
+    TimestampSecondType,
+};
 use arrow::error::ArrowError;
+use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Types that neither JSON nor Parquet can hold: they leave as text.
-pub(crate) fn no_plain_form(t: &DataType) -> bool {
+const DAY: i64 = 86_400;
+/// Days since 1970 of the years 1 to 9999, which everybody writes alike.
+const PRINTED: Range<i64> = -719_162..2_932_897;
+
+/// Where in a column an array is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Value,
+    /// A map's keys and values.
+    Entries,
+    Key,
+}
+
+/// What JSON cannot hold: keys that are no words, and what is in no plain form.
+pub(crate) fn no_json_form(t: &DataType, role: Role) -> bool {
+    no_plain_form(t, role) || (role == Role::Key && t != &DataType::Utf8)
+}
+
+/// What Parquet cannot hold: structs of nothing, and what is in no plain form.
+pub(crate) fn no_parquet_form(t: &DataType, role: Role) -> bool {
+    no_plain_form(t, role) || matches!(t, DataType::Struct(fields) if fields.is_empty())
+}
+
+/// What neither JSON nor Parquet can hold.
+pub(crate) fn no_plain_form(t: &DataType, _: Role) -> bool {
     matches!(t, DataType::Interval(_) | DataType::Union(..) | DataType::Null)
 }
 
-/// The batch with columns of dates and timestamps as text where one of them is infinite, as DuckDB has it: the largest
-/// number and its negative, for which Arrow's printers have no word. What else they cannot print is out of their years.
-pub(crate) fn finite(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let options = FormatOptions::default();
+/// The batch with what `which` names turned into text, however deep it is.
+pub(crate) fn as_text(batch: &RecordBatch, which: impl Fn(&DataType, Role) -> bool) -> Result<RecordBatch, ArrowError> {
+    mapped(batch, &|array, role| {
+        if !which(array.data_type(), role) {
+            return Ok(None);
+        }
+        let formatter = ArrayFormatter::try_new(array, &FormatOptions::default().with_null("NULL"))?;
+        let word = |i| if array.is_null(i) { Ok(None) } else { formatter.value(i).try_to_string().map(Some) };
+        Ok(Some(Arc::new((0..array.len()).map(word).collect::<Result<StringArray, _>>()?)))
+    })
+}
+
+/// The batch with dates and times as text, as DuckDB writes and reads them, where one of them is infinite, before the year 1, after
+/// 9999, or 24:00:00. DuckDB has infinity as the largest number and its negative.
+pub(crate) fn printable_dates(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    mapped(batch, &|array, _| {
+        let (second, largest) = match array.data_type() {
+            DataType::Time64(unit) => return Ok(midnight(array, *unit)?.map(|text| text as ArrayRef)),
+            DataType::Date32 => (None, i64::from(i32::MAX)),
+            DataType::Timestamp(unit, _) => (Some(per_second(*unit)), i64::MAX),
+            _ => return Ok(None),
+        };
+        let is_printed = |n: i64| PRINTED.contains(&second.map_or(n, |s| n.div_euclid(s * DAY)));
+        let numbers = arrow::compute::cast(array, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        if numbers.iter().flatten().all(is_printed) {
+            return Ok(None);
+        }
+        let formatter = ArrayFormatter::try_new(array, &FormatOptions::default())?;
+        let word = |(i, n): (usize, Option<i64>)| match n {
+            None => Ok(None),
+            Some(n) if n == largest => Ok(Some("infinity".into())),
+            Some(n) if n == -largest => Ok(Some("-infinity".into())),
+            Some(n) if is_printed(n) => formatter.value(i).try_to_string().map(Some),
+            Some(n) => Ok(Some(far(array.data_type(), n))),
+        };
+        Ok(Some(Arc::new(numbers.iter().enumerate().map(word).collect::<Result<StringArray, _>>()?)))
+    })
+}
+
+/// The batch with timestamps of seconds as ones of milliseconds, the coarsest that Parquet has; infinity stays.
+pub(crate) fn without_seconds(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    mapped(batch, &|array, _| {
+        let DataType::Timestamp(TimeUnit::Second, zone) = array.data_type() else { return Ok(None) };
+        let finer = |n: i64| if n.abs() == i64::MAX { n } else { n.saturating_mul(1000) };
+        let finer = array.as_primitive::<TimestampSecondType>().unary::<_, TimestampMillisecondType>(finer);
+        Ok(Some(Arc::new(finer.with_timezone_opt(zone.clone()))))
+    })
+}
+
+/// Times of a day as text where one of them is 24:00:00, which DuckDB has and Arrow's printers do not.
+fn midnight(array: &ArrayRef, unit: TimeUnit) -> Result<Option<Arc<StringArray>>, ArrowError> {
+    let numbers = arrow::compute::cast(array, &DataType::Int64)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let is_midnight = |n: i64| n == per_second(unit) * DAY;
+    if !numbers.iter().flatten().any(is_midnight) {
+        return Ok(None);
+    }
+    let formatter = ArrayFormatter::try_new(array, &FormatOptions::default())?;
+    let word = |(i, n): (usize, Option<i64>)| match n {
+        None => Ok(None),
+        Some(n) if is_midnight(n) => Ok(Some("24:00:00".into())),
+        Some(_) => formatter.value(i).try_to_string().map(Some),
+    };
+    Ok(Some(Arc::new(numbers.iter().enumerate().map(word).collect::<Result<StringArray, _>>()?)))
+}
+
+const fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// A date or a timestamp of any year.
+fn far(t: &DataType, n: i64) -> String {
+    let DataType::Timestamp(unit, zone) = t else { return civil(n) };
+    let second = per_second(*unit);
+    let (days, rest) = (n.div_euclid(second * DAY), n.rem_euclid(second * DAY));
+    let (clock, fraction) = (rest / second, rest % second);
+    let mut text = format!("{} {:02}:{:02}:{:02}", civil(days), clock / 3600, clock / 60 % 60, clock % 60);
+    if fraction != 0 {
+        let digits = second.ilog10() as usize;
+        let _ = write!(text, ".{fraction:0digits$}");
+    }
+    text + if zone.is_some() { "+00" } else { "" }
+}
+
+/// The day of the Gregorian calendar, as if it had always been: eras of 400 years that begin in March, so that a leap day is
+/// a year's last.
+fn civil(days: i64) -> String {
+    const ERA: i64 = 146_097;
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(ERA), days.rem_euclid(ERA));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, wraps) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + wraps;
+    if year > 0 {
+        format!("{year:04}-{month:02}-{day:02}")
+    } else {
+        format!("{:04}-{month:02}-{day:02} (BC)", 1 - year)
+    }
+}
+
+/// What an array is to be instead, if anything.
+type Map<'a> = &'a dyn Fn(&ArrayRef, Role) -> Result<Option<ArrayRef>, ArrowError>;
+
+fn mapped(batch: &RecordBatch, map: Map<'_>) -> Result<RecordBatch, ArrowError> {
     let (mut fields, mut columns) = (vec![], vec![]);
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let largest = match field.data_type() {
-            DataType::Date32 => i64::from(i32::MAX),
-            DataType::Timestamp(..) => i64::MAX,
-            _ => 0,
-        };
-        let numbers = if largest == 0 { None } else { arrow::compute::cast(column, &DataType::Int64).ok() };
-        let numbers = numbers.as_ref().map(|n| n.as_primitive::<Int64Type>());
-        let Some(numbers) = numbers.filter(|n| n.iter().flatten().any(|v| v == largest || v == -largest)) else {
-            fields.push(field.as_ref().clone());
-            columns.push(column.clone());
-            continue;
-        };
-        let formatter = ArrayFormatter::try_new(column, &options)?;
-        let word = |(i, v): (usize, Option<i64>)| match v {
-            None => Ok(None),
-            Some(v) if v == largest => Ok(Some("infinity".into())),
-            Some(v) if v == -largest => Ok(Some("-infinity".into())),
-            Some(_) => formatter.value(i).try_to_string().map(Some),
-        };
-        let text: StringArray = numbers.iter().enumerate().map(word).collect::<Result<_, _>>()?;
-        fields.push(Field::new(field.name(), DataType::Utf8, true));
-        columns.push(Arc::new(text) as ArrayRef);
+        let column = mapped_array(column, Role::Value, map)?;
+        fields.push(typed(field, column.data_type()));
+        columns.push(column);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
-/// The batch with the columns that `which` names turned into text.
-pub(crate) fn as_text(batch: &RecordBatch, which: impl Fn(&DataType) -> bool) -> Result<RecordBatch, ArrowError> {
-    if !batch.schema().fields().iter().any(|f| which(f.data_type())) {
-        return Ok(batch.clone());
+fn mapped_array(array: &ArrayRef, role: Role, map: Map<'_>) -> Result<ArrayRef, ArrowError> {
+    if let Some(instead) = map(array, role)? {
+        return Ok(instead);
     }
-    let options = FormatOptions::default();
-    let (mut fields, mut columns) = (vec![], vec![]);
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        if !which(field.data_type()) {
-            fields.push(field.as_ref().clone());
-            columns.push(column.clone());
-            continue;
+    let role_of = |child| match (array.data_type(), role) {
+        (DataType::Map(..), _) => Role::Entries,
+        (_, Role::Entries) if child == 0 => Role::Key,
+        _ => Role::Value,
+    };
+    if !array.data_type().is_nested() || matches!(array.data_type(), DataType::Union(..)) {
+        return Ok(array.clone());
+    }
+    let data = array.to_data();
+    let child = |(i, child): (usize, _)| mapped_array(&make_array(child), role_of(i), map);
+    let children = data.child_data().iter().cloned().enumerate().map(child).collect::<Result<Vec<_>, _>>()?;
+    let types = children.iter().map(|c| c.data_type());
+    let t = match data.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().zip(types).map(|(f, t)| typed(f, t)).collect()),
+        other => match children.first() {
+            Some(only) => with_child(other, only.data_type()),
+            None => return Ok(array.clone()),
+        },
+    };
+    let children = children.iter().map(|c| c.to_data()).collect();
+    Ok(make_array(data.into_builder().data_type(t).child_data(children).build()?))
+}
+
+fn with_child(parent: &DataType, child: &DataType) -> DataType {
+    match parent {
+        DataType::List(f) => DataType::List(typed(f, child)),
+        DataType::LargeList(f) => DataType::LargeList(typed(f, child)),
+        DataType::ListView(f) => DataType::ListView(typed(f, child)),
+        DataType::LargeListView(f) => DataType::LargeListView(typed(f, child)),
+        DataType::FixedSizeList(f, n) => DataType::FixedSizeList(typed(f, child), *n),
+        DataType::Map(f, sorted) => DataType::Map(typed(f, child), *sorted),
+        other => other.clone(),
+    }
+}
+
+/// A field of another type: then without what was said of the former.
+fn typed(field: &FieldRef, t: &DataType) -> FieldRef {
+    if field.data_type() == t {
+        return field.clone();
+    }
+    Arc::new(Field::new(field.name(), t.clone(), field.is_nullable()))
+}
+
+/// Has JSON say as words which numbers are none or without end: it has no numbers for them, and Arrow's encoder writes null.
+#[derive(Debug)]
+pub(crate) struct NotFinite;
+
+impl EncoderFactory for NotFinite {
+    fn make_default_encoder<'a>(
+        &self,
+        field: &'a FieldRef,
+        array: &'a dyn Array,
+        _: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        // Without this factory, which would only be asked again.
+        static PLAIN: LazyLock<EncoderOptions> = LazyLock::new(EncoderOptions::default);
+        let word = |n: f64| match n {
+            n if n.is_finite() => None,
+            n if n.is_nan() => Some("\"NaN\""),
+            n => Some(if n > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }),
+        };
+        let words: Vec<_> = match array.data_type() {
+            DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().map(|n| word((*n).into())).collect(),
+            DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().map(|n| word(*n)).collect(),
+            _ => return Ok(None),
+        };
+        let numbers = make_encoder(field, array, &PLAIN)?;
+        Ok(Some(NullableEncoder::new(Box::new(Numbers { words, numbers }), array.nulls().cloned())))
+    }
+}
+
+struct Numbers<'a> {
+    words: Vec<Option<&'static str>>,
+    numbers: NullableEncoder<'a>,
+}
+
+impl Encoder for Numbers<'_> {
+    fn encode(&mut self, i: usize, out: &mut Vec<u8>) {
+        match self.words[i] {
+            Some(word) => out.extend_from_slice(word.as_bytes()),
+            None => self.numbers.encode(i, out),
         }
-        let formatter = ArrayFormatter::try_new(column, &options)?;
-        let text: StringArray = (0..column.len())
-            .map(|i| if column.is_null(i) { Ok(None) } else { formatter.value(i).try_to_string().map(Some) })
-            .collect::<Result<_, _>>()?;
-        fields.push(Field::new(field.name(), DataType::Utf8, true));
-        columns.push(Arc::new(text) as ArrayRef);
     }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }

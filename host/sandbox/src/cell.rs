@@ -1,4 +1,4 @@
-//! The child process: puts its walls up, maps an image, makes an instance, says that it is ready, runs one job, ends.
+//! The child process: puts its walls up, parses and maps an image, makes an instance, says that it is ready, runs one job, ends.
 //! The same process compiles an engine, since a compiler that reads a stranger's bytes is as exposed as the engine.
 //!
 //! Its descriptors are 0, the socket to its parent; 1, the window (or the compiled image that it writes); 2, standard
@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::{ptr, slice};
 
@@ -138,17 +138,13 @@ pub fn run_cell_opened(
         without: without.to_vec(),
     };
     huge_pages_where_asked();
-    let (walls, (loaded, maps)) = jail::enter(&terms, || {
-        let loaded = match options.task {
-            CellTask::Run(variant) => Some(Loaded::map(variant, options.baseline)?),
-            CellTask::Compile(_) | CellTask::Probe => None,
-        };
-        Ok((loaded, Maps::open()))
-    })?;
+    let image = matches!(options.task, CellTask::Run(_)).then(passed);
+    let (walls, path, maps) = jail::enter(&terms, image, || Ok(Maps::open()))?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     match options.task {
-        CellTask::Run(_) => {
-            let loaded = loaded.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        CellTask::Run(variant) => {
+            let loaded = Loaded::map(variant, options.baseline, &path)?;
+            jail::image_is_open(&walls)?;
             watch_parent(socket.try_clone()?)?;
             let window = map_window()?;
             let run = move || {
@@ -226,11 +222,10 @@ fn map_window() -> io::Result<&'static [u8]> {
 }
 
 /// The file that the parent passed beside the standard descriptors.
-#[expect(unsafe_code, reason = "adopting an inherited descriptor")]
-fn passed_file() -> io::Result<File> {
-    // SAFETY: the parent passes it; if it did not, the call below fails and nothing is adopted.
-    let file: OwnedFd = unsafe { BorrowedFd::borrow_raw(IMAGE_FD) }.try_clone_to_owned()?;
-    Ok(file.into())
+#[expect(unsafe_code, reason = "borrowing an inherited descriptor")]
+fn passed() -> BorrowedFd<'static> {
+    // SAFETY: the parent passes it, and nothing here closes it; if it did not, whatever is asked of it fails.
+    unsafe { BorrowedFd::borrow_raw(IMAGE_FD) }
 }
 
 /// An image that is mapped, none of whose code has run.
@@ -242,12 +237,12 @@ struct Loaded {
 
 impl Loaded {
     #[expect(unsafe_code, reason = "deserializing machine code cannot be checked")]
-    fn map(variant: Variant, baseline: Baseline) -> io::Result<Self> {
+    fn map(variant: Variant, baseline: Baseline, path: &str) -> io::Result<Self> {
         let failed = |e: wasmtime::Error| io::Error::other(format!("the engine image cannot be used: {e:#}"));
         let wasmtime = variant.engine(baseline).map_err(failed)?;
         // SAFETY: the parent passes a file that its `ImageCache` has made itself and authenticated; wasmtime checks version
         // and settings again.
-        let component = unsafe { Component::deserialize_file(&wasmtime, format!("/proc/self/fd/{IMAGE_FD}")) };
+        let component = unsafe { Component::deserialize_file(&wasmtime, path) };
         let component = component.map_err(failed)?;
         // Looks at the file, for which there is no system call later.
         component.initialize_copy_on_write_image().map_err(failed)?;
@@ -375,7 +370,7 @@ fn compile(
     // Its threads start here: afterwards there is no system call to start one.
     rayon::ThreadPoolBuilder::new().build_global().map_err(|e| CellExit::Compile(e.to_string()))?;
     let mut component = vec![];
-    passed_file()?.read_to_end(&mut component)?;
+    File::from(passed().try_clone_to_owned()?).read_to_end(&mut component)?;
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     seal()?;
     let found = inspect(&component).map_err(|e| CellExit::Compile(e.to_string()))?;

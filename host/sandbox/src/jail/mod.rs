@@ -1,9 +1,9 @@
 //! The second wall: what a cell gives up before it runs a stranger's code, so that an escape from WebAssembly lands in a
 //! process without files, network, other processes or rights.
 //!
-//! A cell goes through two steps: [`enter`], while it has one thread and may still open its image, and [`seal`], when all
-//! that it needs is open and the next instruction may be a stranger's. A layer that the machine cannot give is reported
-//! in [`Walls`], and ends the cell if it was required.
+//! A cell goes through two steps: [`enter`], after which it has one thread and can open its image and nothing else, and
+//! [`seal`], when that is parsed and mapped and the next instruction may be a stranger's. A layer that the machine cannot
+//! give is reported in [`Walls`], and ends the cell if it was required.
 
 mod filter;
 mod namespaces;
@@ -11,9 +11,13 @@ mod namespaces;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 
-use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
@@ -169,8 +173,13 @@ impl Terms {
 }
 
 /// First step, in a process with one thread. Returns in the process that goes on: the caller's, or with PID namespaces a
-/// child of it while the caller's waits and ends as the child did. `before` runs there while files can still be opened.
-pub(crate) fn enter<T>(terms: &Terms, before: impl FnOnce() -> io::Result<T>) -> io::Result<(Walls, T)> {
+/// child of it while the caller's waits and ends as the child did. `before` runs there while files can still be opened;
+/// afterwards there is one that can, the `image`, at the path that is returned.
+pub(crate) fn enter<T>(
+    terms: &Terms,
+    image: Option<BorrowedFd<'_>>,
+    before: impl FnOnce() -> io::Result<T>,
+) -> io::Result<(Walls, String, T)> {
     let mut walls = Walls::default();
     close_inherited();
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
@@ -180,14 +189,23 @@ pub(crate) fn enter<T>(terms: &Terms, before: impl FnOnce() -> io::Result<T>) ->
     let spaces = terms.put(Wall::Namespaces, namespaces::unshare);
     let rlimits = terms.put(Wall::Rlimits, keep_stack);
     let kept = before()?;
-    let spaces = spaces.and_then(|inside| namespaces::empty_root().map(|()| inside));
+    let spaces = spaces.and_then(|inside| namespaces::empty_root(image).map(|()| inside));
+    let path = match (&spaces, image) {
+        (Ok(_), _) | (Err(_), None) => namespaces::IMAGE.into(),
+        (Err(_), Some(image)) => namespaces::descriptor(image),
+    };
     walls.note(Wall::Namespaces, spaces);
     walls.note(Wall::Privileges, terms.put(Wall::Privileges, drop_rights));
     walls.note(Wall::Rlimits, rlimits);
-    walls.note(Wall::Landlock, terms.put(Wall::Landlock, landlock));
+    walls.note(Wall::Landlock, terms.put(Wall::Landlock, || landlock(image)));
     // Each change of rights takes it away.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    Ok((walls, kept))
+    Ok((walls, path, kept))
+}
+
+/// Between the steps, in a process with one thread: the image is open, and no file can be opened any more.
+pub(crate) fn image_is_open(walls: &Walls) -> io::Result<()> {
+    if walls.up.contains_key(&Wall::Landlock) { landlock(None).map(|_| ()) } else { Ok(()) }
 }
 
 /// Second step, when everything that the cell needs is open and mapped. Holds for all threads.
@@ -281,7 +299,8 @@ fn keep_stack() -> io::Result<String> {
     Ok(if sealed == 0 { "" } else { ", but for the first stack, which Linux before 6.10 cannot seal" }.into())
 }
 
-fn landlock() -> io::Result<String> {
+/// Forbids all files but one.
+fn landlock(image: Option<BorrowedFd<'_>>) -> io::Result<String> {
     let restrict = || {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -289,6 +308,7 @@ fn landlock() -> io::Result<String> {
             .handle_access(AccessNet::from_all(ABI::V5))?
             .scope(Scope::from_all(ABI::V6))?
             .create()?
+            .add_rules(image.map(|fd| Ok::<_, RulesetError>(PathBeneath::new(fd, AccessFs::ReadFile))))?
             .restrict_self()
     };
     let status = restrict().map_err(io::Error::other)?;

@@ -2,10 +2,18 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::fs::{fstat, stat};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount, unmount,
+};
 use rustix::process::{WaitOptions, chdir, pivot_root};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// A folder that every machine has.
+const ROOT: &str = "/proc";
 
 /// Enters new namespaces, and in the new PID namespace its first process, which this call returns in: the caller waits for
 /// that one and ends as it did.
@@ -74,15 +82,43 @@ fn wait(child: libc::pid_t) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Makes an empty, read-only file system the root.
-pub(super) fn empty_root() -> io::Result<()> {
+/// Where a cell's image is once its root is empty.
+pub(super) const IMAGE: &str = "/image";
+
+/// Makes a read-only file system the root, in which there is nothing but the image, if there is one: wasmtime opens it by
+/// its path. What fails leaves the old root as it was.
+pub(super) fn empty_root(image: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    // The descriptor's own mount belongs to the parent's namespace, and cannot be bound here.
+    let image = image.map(|fd| Ok::<_, io::Error>((fs::read_link(descriptor(fd))?, fstat(fd)?))).transpose()?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    // Any folder will do to mount on: it is gone with the old root.
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    mount("none", "/proc", "tmpfs", flags, Some(c"size=0,nr_inodes=1"))?;
-    chdir("/proc")?;
-    pivot_root(".", ".")?;
+    // Any folder will do to mount on: it is gone with the old root. One file for the image to be mounted on.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("none", ROOT, "tmpfs", flags, Some(c"size=4k,nr_inodes=2"))?;
+    let filled = || {
+        if let Some((path, opened)) = &image {
+            let at = format!("{ROOT}{IMAGE}");
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&at)?;
+            mount_bind(path, &at)?;
+            let bound = stat(&at)?;
+            if (bound.st_dev, bound.st_ino) != (opened.st_dev, opened.st_ino) {
+                let path = path.display();
+                return Err(io::Error::other(format!("{path} was replaced while a worker uses it: start the worker again")));
+            }
+            mount_remount(&at, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, c"")?;
+        }
+        mount_remount(ROOT, MountFlags::RDONLY | flags, c"size=4k,nr_inodes=2")?;
+        chdir(ROOT)?;
+        Ok(pivot_root(".", ".")?)
+    };
+    filled().inspect_err(|_| {
+        let _ = unmount(ROOT, UnmountFlags::DETACH);
+    })?;
     unmount(".", UnmountFlags::DETACH)?;
     chdir("/")?;
     Ok(())
+}
+
+/// The name of an open file, for who may look into the process's folder.
+pub(super) fn descriptor(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
