@@ -27,12 +27,20 @@ async fn each_type_survives_each_form() {
     let folder = tempfile::tempdir().unwrap();
     for (i, sql) in QUERIES.iter().enumerate() {
         let ran = grid.run(&Job::new(sql).of(1, 1)).await.unwrap();
-        assert!(matches!(ran.record.outcome, Some(Outcome::Completed { .. })), "{sql}: {} {}", ran.record.reason, ran.fate(&grid, 0));
+        assert!(
+            matches!(ran.record.outcome, Some(Outcome::Completed { .. })),
+            "{sql}: {} {}",
+            ran.record.reason,
+            ran.fate(&grid, 0)
+        );
         let at = |suffix: &str| folder.path().join(format!("{i}.{suffix}"));
         fs::write(at("sql"), sql).unwrap();
-        for (format, suffix) in
-            [(OutputFormat::Parquet, "parquet"), (OutputFormat::Json, "json"), (OutputFormat::Csv, "csv"), (OutputFormat::Table, "txt")]
-        {
+        for (format, suffix) in [
+            (OutputFormat::Parquet, "parquet"),
+            (OutputFormat::Json, "json"),
+            (OutputFormat::Csv, "csv"),
+            (OutputFormat::Table, "txt"),
+        ] {
             let mut formatter = Formatter::new(format, Box::new(File::create(at(suffix)).unwrap()));
             formatter.write(ran.bytes.clone().into()).and_then(|()| formatter.finish()).unwrap();
             let written = fs::read(at(suffix)).unwrap();

@@ -11,7 +11,9 @@ use eider_protocol::printable_lines;
 use parquet::arrow::ArrowWriter;
 
 use crate::OutputFormat;
-use crate::text::{NotFinite, Role, as_text, no_json_form, no_parquet_form, no_plain_form, printable_dates, without_seconds};
+use crate::text::{
+    NotFinite, Role, as_text, no_json_form, no_parquet_form, no_plain_form, printable_dates, without_seconds,
+};
 
 /// Rows that a table on a terminal shows.
 const TABLE_ROWS: usize = 100;

@@ -229,7 +229,9 @@ impl EncoderFactory for NotFinite {
             n => Some(if n > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }),
         };
         let words: Vec<_> = match array.data_type() {
-            DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().map(|n| word((*n).into())).collect(),
+            DataType::Float32 => {
+                array.as_primitive::<Float32Type>().values().iter().map(|n| word((*n).into())).collect()
+            }
             DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().map(|n| word(*n)).collect(),
             _ => return Ok(None),
         };

@@ -102,7 +102,9 @@ pub(super) fn empty_root(image: Option<BorrowedFd<'_>>) -> io::Result<()> {
             let bound = stat(&at)?;
             if (bound.st_dev, bound.st_ino) != (opened.st_dev, opened.st_ino) {
                 let path = path.display();
-                return Err(io::Error::other(format!("{path} was replaced while a worker uses it: start the worker again")));
+                return Err(io::Error::other(format!(
+                    "{path} was replaced while a worker uses it: start the worker again"
+                )));
             }
             mount_remount(&at, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, c"")?;
         }
