@@ -17,4 +17,4 @@ pub mod tsm;
 
 pub use certificates::certificates;
 pub use probe::{Source, probe};
-pub use tpm::{AkKind, EVENT_LOG, Produced, TPM_DEVICE, Tpm, TpmError, read_log};
+pub use tpm::{AkKind, EVENT_LOG, EkKind, Produced, TPM_DEVICE, Tpm, TpmError, read_log};

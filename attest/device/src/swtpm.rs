@@ -104,6 +104,17 @@ impl Swtpm {
         Ok(Self { place: Place::Process(child, address), authority: folder.path().join("authority"), folder })
     }
 
+    /// Starts one without certificates; it has no authority either.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn blank() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        fs::create_dir(folder.path().join("state")).map_err(|e| e.to_string())?;
+        let (child, address) = listen(folder.path())?;
+        Ok(Self { place: Place::Process(child, address), authority: folder.path().join("authority"), folder })
+    }
+
     /// Ends it and starts it again with the same state, as a machine that loses power does. A device goes on as it is.
     ///
     /// # Errors

@@ -31,13 +31,14 @@ fn response(tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
 
 /// All that asks a TPM for something.
 fn ask(tpm: &mut Tpm) -> Vec<TpmError> {
-    let credential = Credential { blob: vec![1; 68], secret: vec![2; 256] };
+    let [rsa, ecc] = [256, 68].map(|len| Credential { blob: vec![1; 68], secret: vec![2; len] });
     let answers = [
         tpm.ek_certificate().map(|_| ()),
         tpm.ak().map(|_| ()),
         tpm.pcrs(&[0]).map(|_| ()),
         tpm.quote(&[0], &[0; 32]).map(|_| ()),
-        tpm.activate(&credential).map(|_| ()),
+        tpm.activate(&rsa).map(|_| ()),
+        tpm.activate(&ecc).map(|_| ()),
     ];
     answers.into_iter().filter_map(Result::err).collect()
 }
@@ -84,9 +85,10 @@ fn a_busy_tpm_is_asked_again() {
 
 #[test]
 fn what_is_missing_is_told_with_its_fix() {
-    let address = answering(vec![response(0x8001, 0x18b, &[])]);
+    // Neither of an RSA key nor of one of P-256.
+    let address = answering(vec![response(0x8001, 0x18b, &[]); 2]);
     let error = Tpm::connect(address).unwrap().ek_certificate().unwrap_err();
-    assert!(matches!(error, TpmError::NoCertificate { code: 0x18b, .. }));
+    assert!(matches!(error, TpmError::NoCertificate { index: 0x01c0_000a, code: 0x18b }));
     assert!(error.to_string().contains("fetch it from the"), "{error}");
     let error = Tpm::open("/nonexistent/tpm".as_ref()).unwrap_err().to_string();
     assert!(error.contains("switch it on in the firmware"), "{error}");

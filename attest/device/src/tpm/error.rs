@@ -60,8 +60,8 @@ pub enum TpmError {
     },
     /// No certificate of the default endorsement key, or nothing of a cloud's attestation key.
     #[error(
-        "the TPM holds nothing at index {index:#x} (answer {code:#05x}), where the certificate of an RSA-2048 endorsement key or \
-         a cloud's attestation key should be; fetch it from the TPM's maker, and give it along, or name another `key`"
+        "the TPM holds nothing at index {index:#x} (answer {code:#05x}), where the certificate of an endorsement key (RSA-2048, or \
+         else P-256) or a cloud's attestation key should be; fetch it from the TPM's maker, and give it along, or name another `key`"
     )]
     NoCertificate {
         /// Where it should be.
@@ -73,7 +73,9 @@ pub enum TpmError {
     #[error("what the TPM holds as certificate cannot be read: {0}; fetch it from the TPM's maker, and give it along")]
     Certificate(String),
     /// The certificate is of another key.
-    #[error("the certificate is not of the default RSA-2048 endorsement key; fetch the right one from the TPM's maker")]
+    #[error(
+        "the certificate is of no default endorsement key (RSA-2048, P-256) of this TPM; fetch the right one from its maker"
+    )]
     OtherKey,
     /// A register that there is not.
     #[error(

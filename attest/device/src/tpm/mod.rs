@@ -24,15 +24,13 @@ use eider_attest::tpm2::{Credential, Evidence, certificate_key, stored_certifica
 pub use error::TpmError;
 use run::{FIELD_MAX, parse};
 use serde_bytes::ByteArray;
-pub use template::AkKind;
+pub use template::{AkKind, EkKind};
 use transport::Transport;
 
 /// The kernel's TPM that several processes can use.
 pub const TPM_DEVICE: &str = "/dev/tpmrm0";
 /// The event log, as the kernel shows it to root.
 pub const EVENT_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
-/// Where the certificate of the RSA-2048 endorsement key is stored (TCG EK Credential Profile, section 2.2.1.4).
-const EK_CERTIFICATE: u32 = 0x01c0_0002;
 /// `TPM_RC_AUTH_UNAVAILABLE` and `TPM_RC_NV_AUTHORIZATION`: who asks may not read it.
 const NOT_ALLOWED: [u32; 2] = [0x12f, 0x149];
 /// Bytes of the largest certificate that is read.
@@ -127,12 +125,16 @@ impl Tpm {
         self.stored_certificate(index)
     }
 
-    /// DER of the certificate of the RSA-2048 endorsement key, as the TPM holds it.
+    /// DER of the certificate of an endorsement key, as the TPM holds it: of the RSA-2048 key, which most verifiers know; of the
+    /// P-256 key, if there is none of that.
     ///
     /// # Errors
     /// [`TpmError::NoCertificate`], [`TpmError::Certificate`] and those of any command.
     pub fn ek_certificate(&mut self) -> Result<Vec<u8>, TpmError> {
-        self.stored_certificate(EK_CERTIFICATE)
+        match self.stored_certificate(EkKind::Rsa2048.certificate()) {
+            Err(TpmError::NoCertificate { .. }) => self.stored_certificate(EkKind::P256.certificate()),
+            found => found,
+        }
     }
 
     fn stored_certificate(&mut self, index: u32) -> Result<Vec<u8>, TpmError> {
@@ -190,12 +192,12 @@ impl Tpm {
         self.with_ak_key(|_, _, public| Ok(public))
     }
 
-    /// `TPMT_PUBLIC` of the default RSA-2048 endorsement key.
+    /// `TPMT_PUBLIC` of a default endorsement key.
     ///
     /// # Errors
     /// [`TpmError`].
-    pub fn ek(&mut self) -> Result<Vec<u8>, TpmError> {
-        self.with_primary(&template::ek(), |_, _, public| Ok(public))
+    pub fn ek(&mut self, kind: EkKind) -> Result<Vec<u8>, TpmError> {
+        self.with_primary(&template::ek(kind), |_, _, public| Ok(public))
     }
 
     /// Registers of the SHA-256 bank.
@@ -256,13 +258,13 @@ impl Tpm {
         })
     }
 
-    /// Opens a credential that was made for this TPM's endorsement key and this attestation key, and returns the secret.
+    /// Opens a credential that was made for one of this TPM's endorsement keys and this attestation key, and returns the secret.
     ///
     /// # Errors
     /// [`TpmError::Refused`] if it was made for other keys, and those of any command.
     pub fn activate(&mut self, credential: &Credential) -> Result<Vec<u8>, TpmError> {
         self.with_ak_key(|tpm, ak, _| {
-            tpm.with_primary(&template::ek(), |tpm, ek, _| {
+            tpm.with_primary(&template::ek(EkKind::opens(credential)), |tpm, ek, _| {
                 let session = tpm.policy_session()?;
                 let opened = tpm.policy_secret(session).and_then(|()| tpm.open_credential(ak, ek, session, credential));
                 // A session that was used ends with the command; one that was not must be flushed.
@@ -274,13 +276,13 @@ impl Tpm {
         })
     }
 
-    /// Whether the certificate is of this TPM's endorsement key, so that a credential for it can be opened here.
+    /// Whether the certificate is of an endorsement key of this TPM, so that a credential for it can be opened here.
     ///
     /// # Errors
     /// [`TpmError::OtherKey`] if not, and those of any command.
     pub fn holds(&mut self, certificate: &[u8]) -> Result<(), TpmError> {
         let certified = certificate_key(certificate).map_err(TpmError::Certificate)?;
-        let ek = self.ek()?;
+        let ek = self.ek(EkKind::of(&certified))?;
         let ek = parse("TPM2_CreatePrimary", || Public::parse(&ek))?;
         if ek.key == certified { Ok(()) } else { Err(TpmError::OtherKey) }
     }

@@ -1,6 +1,7 @@
 //! The keys that are made from the endorsement seed: with the same template a TPM makes the same key each time.
 
-use eider_attest::tpm2::parse::{attribute, id};
+use eider_attest::tpm2::Credential;
+use eider_attest::tpm2::parse::{Key, attribute, id};
 use sha2::{Digest, Sha256};
 
 use super::command::sized;
@@ -45,27 +46,69 @@ impl AkKind {
     }
 }
 
+/// An endorsement key of a default template that credentials are made for (TCG EK Credential Profile, appendix B.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EkKind {
+    /// RSA-2048, template L-1.
+    Rsa2048,
+    /// P-256, template L-2.
+    P256,
+}
+
+impl EkKind {
+    /// Of which kind a certified key is.
+    pub const fn of(key: &Key) -> Self {
+        match key {
+            Key::Rsa { .. } => Self::Rsa2048,
+            Key::P256 { .. } => Self::P256,
+        }
+    }
+
+    /// For which kind a credential was made: to an RSA key a seed was encrypted, so that it is as long as the modulus; a point
+    /// of a curve is shorter.
+    pub(super) fn opens(credential: &Credential) -> Self {
+        if credential.secret.len() == MODULUS { Self::Rsa2048 } else { Self::P256 }
+    }
+
+    /// The index of its certificate (section 2.2.1.4).
+    pub(super) const fn certificate(self) -> u32 {
+        match self {
+            Self::Rsa2048 => 0x01c0_0002,
+            Self::P256 => 0x01c0_000a,
+        }
+    }
+}
+
+/// Bytes of an RSA-2048 modulus.
+const MODULUS: usize = 256;
 /// Policy of default endorsement keys: `PolicySecret` with the endorsement hierarchy's authorisation (TCG EK Credential
-/// Profile, B.3.3, template L-1).
+/// Profile, B.3.3, templates L-1 and L-2).
 const EK_POLICY: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7,
     0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 ];
 
-/// `TPMT_PUBLIC` of the default RSA-2048 endorsement key.
-pub(super) fn ek() -> Vec<u8> {
+/// `TPMT_PUBLIC` of a default endorsement key.
+pub(super) fn ek(kind: EkKind) -> Vec<u8> {
     let attributes = attribute::FIXED_TPM
         | attribute::FIXED_PARENT
         | attribute::SENSITIVE_DATA_ORIGIN
         | attribute::ADMIN_WITH_POLICY
         | attribute::RESTRICTED
         | attribute::DECRYPT;
-    let mut all = head(id::RSA, attributes, &EK_POLICY);
-    for value in [id::AES, 128, id::CFB, id::NULL, 2048] {
+    let (algorithm, numbers) = match kind {
+        // A size in bits, and the two halves of the default exponent.
+        EkKind::Rsa2048 => (id::RSA, &[id::AES, 128, id::CFB, id::NULL, 2048, 0, 0][..]),
+        EkKind::P256 => (id::ECC, &[id::AES, 128, id::CFB, id::NULL, id::P256, id::NULL][..]),
+    };
+    let mut all = head(algorithm, attributes, &EK_POLICY);
+    for value in numbers {
         all.extend(value.to_be_bytes());
     }
-    all.extend(0_u32.to_be_bytes());
-    all.extend(sized(&[0; 256]));
+    all.extend(match kind {
+        EkKind::Rsa2048 => sized(&[0; MODULUS]),
+        EkKind::P256 => [sized(&[0; 32]), sized(&[0; 32])].concat(),
+    });
     all
 }
 

@@ -1,128 +1,19 @@
 //! From a TPM to a verdict: a software TPM makes evidence, and `eider-attest` judges it.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ecc;
+mod scene;
+
+use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use eider_attest::tpm2::parse::{Key, Public, Reader};
 use eider_attest::tpm2::{Credential, Evidence, make_credential};
-use eider_attest::{Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Issued, Tier, appraise};
-use eider_attest_device::swtpm::{Swtpm, required};
-use eider_attest_device::{AkKind, Produced, Tpm, TpmError};
-use eider_protocol::{Hash, Identity, NodeId, OfferId};
-use serde_bytes::ByteBuf;
+use eider_attest::{Code, Tier};
+use eider_attest_device::swtpm::Swtpm;
+use eider_attest_device::{AkKind, EkKind, Produced, Tpm, TpmError};
+use scene::{GOOGLE, REGISTERS, Scene, cloud, name, policy};
 use sha2::{Digest, Sha256};
-
-const REGISTERS: [u8; 3] = [0, 7, 16];
-/// SHA-256 of Google's root certificate of endorsement keys (pki.goog, `tpm_ek_root_1`).
-const GOOGLE: &str = "9bd5285f8fb18502a7947e621ffd470266f49fcd3b73e19a190f690ad32a7caf";
-
-/// One requester, one worker, one offer.
-struct Scene {
-    swtpm: Swtpm,
-    node: Identity,
-    requester: NodeId,
-    policy: AttestPolicy,
-    offer: Issued,
-    activated: BTreeSet<String>,
-}
-
-fn policy(root: &str, registers: &BTreeMap<u8, [u8; 32]>) -> AttestPolicy {
-    let mut text = format!(
-        "name = \"test\"\nclass = \"internal\"\nminimum = \"L1\"\n[tpm2]\nquoted = [0, 7, 16]\n\
-         roots = [{{ name = \"root\", sha256 = \"{root}\", from = \"the test\" }}]\n"
-    );
-    for (index, value) in registers {
-        let value = hex::encode(value);
-        text += &format!("[[tpm2.pcrs]]\nindex = {index}\nvalues = [\"{value}\"]\nfrom = \"read from it\"\n");
-    }
-    AttestPolicy::parse(text.as_bytes()).unwrap()
-}
-
-impl Scene {
-    /// `None`, said loudly, where there can be no software TPM.
-    fn new() -> Option<Self> {
-        if !required() {
-            return None;
-        }
-        let swtpm = Swtpm::start().unwrap();
-        let values = swtpm.tpm().unwrap().pcrs(&REGISTERS).unwrap();
-        let root = hex::encode(Sha256::digest(swtpm.issuers().unwrap().last().unwrap()));
-        Some(Self {
-            policy: policy(&root, &values),
-            node: Identity::from_seed([1; 32]),
-            requester: Identity::from_seed([2; 32]).node_id(),
-            offer: Issued { offer: OfferId::from_bytes([3; 32]), nonce: [4; 32], at: now() },
-            activated: BTreeSet::new(),
-            swtpm,
-        })
-    }
-
-    fn binding(&self) -> Binding {
-        Binding {
-            kind: EvidenceKind::Tpm2,
-            nonce: self.offer.nonce,
-            requester: self.requester,
-            offer: self.offer.offer,
-            node: self.node.node_id(),
-            sealing: [5; 32],
-            engine: Hash::from_bytes([6; 32]),
-            policy: self.policy.hash(),
-        }
-    }
-
-    fn produce(&self, tpm: &mut Tpm) -> Produced {
-        let (log, issuers) = (self.swtpm.log().unwrap(), self.swtpm.issuers().unwrap());
-        tpm.produce(&REGISTERS, &self.binding().short(), log, None, issuers).unwrap()
-    }
-
-    fn verdict(&self, produced: &Produced) -> Appraisal {
-        let envelope = Envelope {
-            v: 1,
-            kind: EvidenceKind::Tpm2,
-            evidence: produced.evidence.clone(),
-            log: produced.log.clone().map(ByteBuf::from),
-            endorsements: produced.endorsements.iter().cloned().map(ByteBuf::from).collect(),
-            offer: self.offer.offer,
-            nonce: self.offer.nonce,
-            sealing: [5; 32],
-        };
-        let expected = Expected {
-            requester: self.requester,
-            node: self.node.node_id(),
-            sealing: [5; 32],
-            engine: Hash::from_bytes([6; 32]),
-            demanded: self.policy.hash(),
-            offer: self.offer,
-            earlier: &[],
-            seen: &BTreeMap::new(),
-            activated: &self.activated,
-        };
-        appraise(Some(&envelope.sign(&self.node)), &expected, now(), &self.policy)
-    }
-
-    fn codes(&self, produced: &Produced) -> Vec<Code> {
-        self.verdict(produced).reasons.into_iter().map(|r| r.code).collect()
-    }
-
-    /// What a requester and its worker do, once for a pair of keys.
-    fn activate(&mut self, tpm: &mut Tpm, produced: &Produced) {
-        let secret = [8; 32];
-        let name = name(produced);
-        let credential = make_credential(&produced.endorsements[0], &name, &secret, &[9; 64]).unwrap();
-        assert_eq!(tpm.activate(&credential).unwrap(), secret);
-        self.activated.extend(self.verdict(produced).activation);
-    }
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
-}
-
-fn name(produced: &Produced) -> [u8; 34] {
-    Public::parse(&Evidence::decode(&produced.evidence).unwrap().ak).unwrap().name
-}
 
 #[test]
 fn a_tpm_proves_l1_after_its_activation_and_not_before() {
@@ -219,24 +110,26 @@ fn a_password_of_the_endorsement_hierarchy_must_be_given() {
 
 /// What tpm2-tools make is opened here, so that not only our own two halves agree.
 #[test]
-fn a_credential_by_tpm2_tools_is_opened() {
+fn credentials_by_tpm2_tools_are_opened() {
     let Some(scene) = Scene::new() else { return };
     let mut tpm = scene.swtpm.tpm().unwrap();
     let ak = Public::parse(&tpm.ak().unwrap()).unwrap();
     let at = |name: &str| scene.swtpm.folder().join(name);
-    let ek = tpm.ek().unwrap();
-    std::fs::write(at("ek"), [&u16::try_from(ek.len()).unwrap().to_be_bytes()[..], &ek].concat()).unwrap();
-    std::fs::write(at("secret"), [3; 20]).unwrap();
-    let mut tool = Command::new("tpm2_makecredential");
-    tool.args(["-T", "none", "-n", &hex::encode(ak.name)]).arg("-u").arg(at("ek"));
-    let made = tool.arg("-s").arg(at("secret")).arg("-o").arg(at("credential")).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    // Eight bytes of the tool's own, then both parts, each behind its length.
-    let file = std::fs::read(at("credential")).unwrap();
-    let mut r = Reader::new(&file[8..], "the credential");
-    let blob = r.sized("the first part", 512).unwrap().to_vec();
-    let secret = r.sized("the second part", 512).unwrap().to_vec();
-    assert_eq!(tpm.activate(&Credential { blob, secret }).unwrap(), [3; 20]);
+    for kind in [EkKind::Rsa2048, EkKind::P256] {
+        let ek = tpm.ek(kind).unwrap();
+        std::fs::write(at("ek"), [&u16::try_from(ek.len()).unwrap().to_be_bytes()[..], &ek].concat()).unwrap();
+        std::fs::write(at("secret"), [3; 20]).unwrap();
+        let mut tool = Command::new("tpm2_makecredential");
+        tool.args(["-T", "none", "-n", &hex::encode(ak.name)]).arg("-u").arg(at("ek"));
+        let made = tool.arg("-s").arg(at("secret")).arg("-o").arg(at("credential")).output().unwrap();
+        assert!(made.status.success(), "{kind:?}: {}", String::from_utf8_lossy(&made.stderr));
+        // Eight bytes of the tool's own, then both parts, each behind its length.
+        let file = std::fs::read(at("credential")).unwrap();
+        let mut r = Reader::new(&file[8..], "the credential");
+        let blob = r.sized("the first part", 512).unwrap().to_vec();
+        let secret = r.sized("the second part", 512).unwrap().to_vec();
+        assert_eq!(tpm.activate(&Credential { blob, secret }).unwrap(), [3; 20], "{kind:?}");
+    }
 }
 
 #[test]
@@ -286,43 +179,6 @@ fn every_flipped_byte_is_refused_here_and_by_tpm2_tools() {
             assert!(n % 7 != 0 || !checkquote(&scene, &flipped, &qualifying), "byte {n}: tpm2-tools accept it");
         }
     }
-}
-
-/// A key of a TPM, for a certificate.
-struct Certified(Vec<u8>);
-
-impl rcgen::PublicKeyData for Certified {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-/// A cloud: leaf, intermediate and root. The leaf is for attestation keys, the intermediate for endorsement keys, as Google's.
-fn cloud(key: &Key) -> [Vec<u8>; 3] {
-    let purpose = |last| vec![rcgen::ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, last])];
-    let params = |name: &str, is_ca: bool| {
-        let mut params = rcgen::CertificateParams::default();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        if is_ca {
-            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
-        }
-        params
-    };
-    let Key::P256 { x, y } = key else { panic!("P-256") };
-    let root = rcgen::CertifiedIssuer::self_signed(params("Cloud Root", true), rcgen::KeyPair::generate().unwrap());
-    let root = root.unwrap();
-    let mut between = params("Cloud EK/AK Intermediate", true);
-    between.extended_key_usages = purpose(1);
-    let between = rcgen::CertifiedIssuer::signed_by(between, rcgen::KeyPair::generate().unwrap(), &root).unwrap();
-    let mut leaf = params("Cloud VM", false);
-    leaf.extended_key_usages = purpose(3);
-    let leaf = leaf.signed_by(&Certified([&[4][..], x, y].concat()), &between).unwrap();
-    [leaf.der().to_vec(), between.der().to_vec(), root.der().to_vec()]
 }
 
 #[test]
