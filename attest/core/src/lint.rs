@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::registers;
+use crate::tpm2::eventlog::SECURE_BOOT;
 use crate::{Accept, AttestPolicy, EvidenceKind, Tier};
 
 /// Registers of a PC's TPM that any software can reset.
@@ -40,6 +41,16 @@ fn boots(accept: &Accept, notes: &mut Vec<String>) {
     let by_image = accept.images.iter().flat_map(|i| i.registers.keys());
     let by_image = by_image.filter_map(|name| name.strip_prefix("pcr")?.parse().ok());
     let pinned: BTreeSet<u8> = accept.pcrs.iter().map(|p| p.index).chain(by_image).collect();
+    if accept.secure_boot && accept.signers.is_none() {
+        notes.push(
+            "`secure_boot` without `signers`: a machine's owner can have firmware trust a key of their own".into(),
+        );
+    }
+    if pinned.is_empty() && accept.signers.is_some() {
+        let note = "no register has a value: all that `signers` have signed is accepted, in any version, with any command line and \
+                    initial file system";
+        return notes.push(note.into());
+    }
     if pinned.is_empty() {
         return notes.push("no register has a value: any boot is accepted, and only shown in the record".into());
     }
@@ -47,7 +58,9 @@ fn boots(accept: &Accept, notes: &mut Vec<String>) {
     if !soft.is_empty() {
         notes.push(format!("any software can reset register {soft:?}: its value says nothing of the boot"));
     }
-    let open: Vec<_> = BOOT.into_iter().filter(|n| accept.quoted.contains(n) && !pinned.contains(n)).collect();
+    let is_open =
+        |n: &u8| accept.quoted.contains(n) && !pinned.contains(n) && (*n != SECURE_BOOT || accept.signers.is_none());
+    let open: Vec<_> = BOOT.into_iter().filter(is_open).collect();
     if !open.is_empty() {
         notes.push(format!("registers {open:?} are quoted and have no value: what they measure may be anything"));
     }

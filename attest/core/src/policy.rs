@@ -7,6 +7,7 @@ use eider_protocol::{DataClass, Hash};
 use serde::Deserialize;
 
 use crate::snp::Product;
+use crate::tpm2::eventlog::SECURE_BOOT;
 use crate::{EvidenceKind, Tier};
 
 /// A certificate that chains may end in.
@@ -116,6 +117,11 @@ pub struct Accept {
     pub pcrs: Vec<Pcr>,
     /// `tpm2`: an event log that leads to the quoted registers must come along.
     pub log: bool,
+    /// `tpm2`: Secure Boot must have been on, as the event log says of register 7.
+    pub secure_boot: bool,
+    /// `tpm2`: SHA-256 of certificates (DER), and of what else is measured in their place: all that was started was signed with
+    /// these; by anybody, if there is no list.
+    pub signers: Option<Vec<Known>>,
     /// `sev-snp`: the processors that are accepted, each from which firmware on. No other is.
     pub products: BTreeMap<Product, Floor>,
     /// `sev-snp`: highest privilege level number that a report may be asked for from.
@@ -295,6 +301,15 @@ impl AttestPolicy {
             if let Some(found) = accept.machines(kind) {
                 return Some(found);
             }
+            if accept.secure_boot && !accept.quoted.contains(&SECURE_BOOT) {
+                return no("secure_boot", "register 7, which is about Secure Boot, is not in `quoted`");
+            }
+            if accept.signers.is_some() && !accept.secure_boot {
+                return no(
+                    "signers",
+                    "`signers` without `secure_boot = true`: nobody looks at signatures when it is off",
+                );
+            }
             if accept.any_measurement && !(accept.measurements.is_empty() && accept.images.is_empty()) {
                 return no("any_measurement", "it says `any_measurement` and names measurements too");
             }
@@ -332,6 +347,8 @@ impl Accept {
             ("quoted", !self.quoted.is_empty(), &[Tpm2]),
             ("pcrs", !self.pcrs.is_empty(), &[Tpm2]),
             ("log", self.log, &[Tpm2]),
+            ("secure_boot", self.secure_boot, &[Tpm2]),
+            ("signers", self.signers.is_some(), &[Tpm2]),
             ("products", !self.products.is_empty(), &[SevSnp]),
             ("vmpl", self.vmpl != 0, &[SevSnp]),
             ("chips", self.chips.is_some(), &[SevSnp]),
@@ -370,6 +387,7 @@ impl Accept {
             ("id_keys", &self.id_keys, &[48]),
             ("author_keys", &self.author_keys, &[48]),
             ("ppids", &self.ppids, &[16]),
+            ("signers", &self.signers, &[32]),
         ];
         for (name, list, lengths) in lists {
             let Some(list) = list else { continue };

@@ -122,6 +122,10 @@ codes! {
     LogMismatch, "log-mismatch", Invalid, "the event log was changed, or is of another boot";
     /// The policy wants an event log.
     LogMissing, "log-missing", Insufficient, "the worker must be able to read its event log";
+    /// The event log does not show that Secure Boot was on.
+    SecureBootUnproven, "secure-boot-unproven", Insufficient, "switch Secure Boot on; the detail says what register 7 shows in its place";
+    /// Something was started that nobody on the policy's list has signed.
+    SignerUnknown, "signer-unknown", Insufficient, "add the certificate to the policy, if you trust all that it signs";
     /// The signing key is not shown to be of the chip that the certificates are about.
     IdentityMismatch, "identity-mismatch", Invalid, "key and certificate are of different machines";
     /// The attestation key is not yet shown to live in the TPM of the endorsement key.

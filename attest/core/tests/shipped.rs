@@ -94,6 +94,28 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
             "it knows",
         ),
         (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nppids = [{short}]\n"), "line 6", "32 hex"),
+        (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nsecure_boot = true\n"), "line 4", "`secure_boot`"),
+        (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nsigners = [{short}]\n"), "line 4", "`signers`"),
+        (format!("{head}minimum = \"L1\"\n[tpm2]\n{root}\nsecure_bot = true\n"), "line 6", "secure_bot"),
+        (format!("{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [0]\nsecure_boot = true\n"), "line 7", "register 7"),
+        (
+            format!("{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [7]\nsecure_boot = true\nsigners = [{short}]\n"),
+            "line 8",
+            "64 hex",
+        ),
+        (
+            format!("{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [7]\nsecure_boot = true\nsigners = []\n"),
+            "line 8",
+            "accepts nobody",
+        ),
+        (
+            format!(
+                "{head}minimum = \"L1\"\n[tpm2]\n{root}\nquoted = [7]\nsigners = [{{ value = \"{}\", from = \"x\" }}]\n",
+                "11".repeat(32)
+            ),
+            "line 7",
+            "without `secure_boot",
+        ),
         (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n[sev-snp.products.turin]\n{floor}"), "line 6", "`fmc`"),
         (
             format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n[sev-snp.products.genoa]\nfmc = 1\n{floor}"),
@@ -163,12 +185,15 @@ fn a_policy_that_pins_too_little_is_told_so() {
         };
         entries.iter().map(entry).collect()
     };
+    let signers = format!("secure_boot = true\nsigners = [{{ value = \"{}\", from = \"x\" }}]\n", "11".repeat(32));
     let all = measured("tdx", &[("mrtd", 1), ("rtmr0", 1), ("rtmr1", 1), ("rtmr2", 1)]);
     for (kind, minimum, lines, says) in [
         ("tpm2", "L1", "quoted = [0, 7]\n".to_string(), "any boot is accepted"),
         ("tpm2", "L1", format!("quoted = [0, 7]\n{}", pcr(7, &[1])), "registers [0] are quoted and have no value"),
         ("tpm2", "L1", format!("quoted = [16]\n{}", pcr(16, &[1])), "any software can reset register [16]"),
         ("tpm2", "L1", format!("quoted = [4, 7]\n{}{}", pcr(4, &[1, 2]), pcr(7, &[1, 2, 3])), "6 mixtures"),
+        ("tpm2", "L1", format!("quoted = [7]\n{signers}"), "all that `signers` have signed"),
+        ("tpm2", "L1", format!("quoted = [7]\nsecure_boot = true\n{}", pcr(7, &[1])), "trust a key of their own"),
         ("tdx", "L2", "any_measurement = true\n".into(), "any code is accepted"),
         ("tdx", "L2", format!("debug = true\n{all}"), "`debug`"),
         ("tdx", "L2", String::new(), "nobody is accepted"),
@@ -182,6 +207,7 @@ fn a_policy_that_pins_too_little_is_told_so() {
         assert!(found.len() == 1 && found[0].starts_with(kind) && found[0].contains(says), "{lines}: {found:?}");
     }
     assert_eq!(notes("tpm2", "L1", &format!("quoted = [0, 7]\n{}{}", pcr(0, &[1]), pcr(7, &[1]))), [""; 0]);
+    assert_eq!(notes("tpm2", "L1", &format!("quoted = [0, 7]\n{signers}{}", pcr(0, &[1]))), [""; 0]);
     assert_eq!(notes("tdx", "L2", &all), [""; 0]);
     assert_eq!(notes("nitro", "L2", &measured("nitro", &[("pcr0", 1), ("pcr0", 2)])), [""; 0]);
     // What ships, and says so in its own text.

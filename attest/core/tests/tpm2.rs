@@ -312,8 +312,29 @@ fn logs_must_lead_to_the_quoted_registers() {
     }
 }
 
+/// The log's shim is old and logs a byte more than it measures, which shows nobody's signature.
 #[test]
-fn a_credential_is_made_for_rsa_2048_alone_and_damaged_certificates_are_refused() {
+fn a_cloud_quote_shows_that_secure_boot_was_on() {
+    let Some(tpm) = vectors("tpm") else { return };
+    let pin = root(&Case::google(&tpm).envelope.endorsements[2]).sha256;
+    let with = |more: &str| Case { policy: Case::policy(&pin, more), ..Case::google(&tpm) }.verify(Some(NONCE));
+    let (codes, findings) = with("secure_boot = true");
+    assert_eq!(codes, [], "{:?}", findings.reasons);
+    // Google's own certificate, which has signed shim.
+    let google = "a7b8c851deb2acba7c7d0e6ec091c93440f942c65d776fdcb58016f8fd1674b0";
+    assert_eq!(findings.claims["signers"], format!("db={google}"));
+    assert_eq!(findings.vector.configuration, Status::Affirming);
+    let (codes, findings) =
+        with(&format!("secure_boot = true\nsigners = [{{ value = \"{google}\", from = \"the vectors\" }}]"));
+    assert_eq!(codes, [Code::SignerUnknown]);
+    assert!(findings.reasons.iter().all(|r| r.detail.starts_with("event 24 ")), "{:?}", findings.reasons);
+    let mut without = Case { policy: Case::policy(&pin, "secure_boot = true"), ..Case::google(&tpm) };
+    without.envelope.log = None;
+    assert_eq!(without.codes(), [Code::LogMissing]);
+}
+
+#[test]
+fn a_credential_is_not_made_for_rsa_4096_or_a_damaged_certificate() {
     let Some(tpm) = vectors("tpm") else { return };
     let (name, random) = (Public::parse(&keylime(&tpm).ak).unwrap().name, [5; RANDOM]);
     let certificate = file(&tpm, "gtt_gce_akcert.der");

@@ -111,6 +111,12 @@ fn show(policy: &AttestPolicy) {
             for pcr in &accept.pcrs {
                 println!("  register {} is one of {} ({})", pcr.index, pcr.values.join(", "), pcr.from);
             }
+            if accept.secure_boot {
+                println!("  Secure Boot must have been on");
+            }
+            for known in accept.signers.iter().flatten() {
+                println!("  signer of what was started {} ({})", hex::encode(&known.value), known.from);
+            }
             continue;
         }
         for (product, f) in &accept.products {

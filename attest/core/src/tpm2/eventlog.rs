@@ -1,8 +1,8 @@
 //! TCG event logs: what firmware and boot loader say they have measured, replayed into the registers that it leads to.
 //!
 //! Two forms are read: that of TPM 1.2 (SHA-1 only) and the crypto-agile one (TCG PC Client Platform Firmware Profile,
-//! section 10). What an event describes is not looked at: a log shows that registers are explained, and reference values
-//! in a policy say which registers are wanted.
+//! section 10). A log shows that registers are explained, and reference values in a policy say which registers are wanted. What
+//! an event describes is looked at for register 7 alone ([`secureboot`](super::secureboot)).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ const EVENTS_MAX: usize = 8192;
 const BANKS_MAX: u32 = 8;
 /// The largest digest of a bank, bytes.
 const DIGEST_MAX: u16 = 64;
+/// Register of Secure Boot: its settings, and whose signatures let through what was started.
+pub const SECURE_BOOT: u8 = 7;
 /// `EV_NO_ACTION`: information that no register holds.
 const NO_ACTION: u32 = 3;
 /// How the first event of a crypto-agile log begins.
@@ -52,6 +54,19 @@ pub enum LogError {
     },
 }
 
+/// An event of register [`SECURE_BOOT`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// Counted from 0 in the whole log.
+    pub number: usize,
+    /// `EV_…`: what the log calls it, which no register holds.
+    pub kind: u32,
+    /// What the register of the SHA-256 bank was extended with.
+    pub sha256: [u8; 32],
+    /// What that is said to be the digest of.
+    pub data: Vec<u8>,
+}
+
 /// The registers that a log leads to. A register without events is not in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Replay {
@@ -65,6 +80,8 @@ pub struct Replay {
     pub locality: u8,
     /// Number of events.
     pub events: usize,
+    /// Events of register [`SECURE_BOOT`] with a SHA-256 digest, in their order.
+    pub secure_boot: Vec<Event>,
 }
 
 /// Replays a log.
@@ -120,6 +137,9 @@ pub fn replay(log: &[u8]) -> Result<Replay, LogError> {
         if let Some(digest) = found.sha256 {
             let value = replay.sha256.entry(register).or_insert_with(|| begin(start));
             extend(&SHA256, value, &digest);
+            if register == SECURE_BOOT {
+                replay.secure_boot.push(Event { number: event, kind, sha256: digest, data: data.to_vec() });
+            }
         }
     }
     Ok(replay)

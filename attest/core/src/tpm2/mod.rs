@@ -2,7 +2,7 @@
 //!
 //! The envelope's parts, for kind `tpm2`:
 //! - evidence: [`Evidence`], deterministic CBOR of the TPM's own structures;
-//! - log: the TCG event log, as firmware and kernel hand it out, if there is one ([`eventlog`]);
+//! - log: the TCG event log, as firmware and kernel hand it out, if there is one ([`eventlog`], [`secureboot`]);
 //! - endorsements: first the DER of the endorsement key's certificate, or of a certificate of the attestation key itself (as
 //!   Google Cloud and Azure make them); after it intermediates, and the root.
 //!
@@ -17,6 +17,7 @@ mod credential;
 pub mod eventlog;
 pub mod parse;
 mod reader;
+pub mod secureboot;
 mod spki;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 pub use credential::{Credential, CredentialError, RANDOM, SECRET_MAX, make_credential};
+use eventlog::SECURE_BOOT;
 use parse::{Key, Public, Quote, Signature, attribute, id};
 
 use crate::{
@@ -299,10 +301,10 @@ fn registers(accept: &Accept, evidence: &Evidence, findings: &mut Findings) {
     };
 }
 
-/// The event log must lead to the quoted registers.
+/// The event log must lead to the quoted registers, and show what the policy wants of Secure Boot.
 fn log(accept: &Accept, evidence: &Evidence, log: Option<&[u8]>, findings: &mut Findings) {
     let Some(log) = log else {
-        if accept.log {
+        if accept.log || accept.secure_boot {
             findings.reason(Code::LogMissing, "the policy wants an event log, and none came");
         }
         return;
@@ -320,7 +322,7 @@ fn log(accept: &Accept, evidence: &Evidence, log: Option<&[u8]>, findings: &mut 
     for (index, value) in &replay.sha256 {
         let Some(quoted) = evidence.pcrs.get(index) else { continue };
         if quoted.as_ref() == value {
-            led.push(index.to_string());
+            led.push(*index);
             continue;
         }
         let (value, quoted) = (hex::encode(value), hex::encode(quoted.as_ref()));
@@ -329,5 +331,9 @@ fn log(accept: &Accept, evidence: &Evidence, log: Option<&[u8]>, findings: &mut 
     if replay.sha256.keys().all(|index| !evidence.pcrs.contains_key(index)) && accept.log {
         findings.reason(Code::LogMismatch, "the log leads to none of the quoted registers");
     }
-    findings.claim("log-explains", led.join(" "));
+    findings.claim("log-explains", led.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));
+    // Without events of the register there is nothing to read; where it is another than was quoted, nothing may be.
+    if accept.secure_boot && (led.contains(&SECURE_BOOT) || replay.secure_boot.is_empty()) {
+        secureboot::judge(accept, &replay.secure_boot, findings);
+    }
 }

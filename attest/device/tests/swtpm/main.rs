@@ -3,6 +3,7 @@
 
 mod ecc;
 mod scene;
+mod secureboot;
 
 use std::collections::BTreeMap;
 use std::process::Command;
