@@ -128,7 +128,7 @@ pub struct Parsed<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    fn new(der: &'a [u8]) -> Result<Self, Reason> {
+    pub(crate) fn new(der: &'a [u8]) -> Result<Self, Reason> {
         let invalid = |why: &str| Reason::new(Code::ChainInvalid, format!("a certificate cannot be parsed: {why}"));
         if der.len() > CERTIFICATE_MAX {
             return Err(invalid("it is too long"));
@@ -206,6 +206,14 @@ impl<'a> Parsed<'a> {
 
 pub(crate) fn seconds(time: x509_cert::time::Time) -> i64 {
     i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Those of these certificates that say that they are roots, as if a policy pinned them: to see what a chain is worth before any
+/// policy is known.
+pub(crate) fn own_roots(issuers: &[&[u8]]) -> Vec<Root> {
+    let parsed = issuers.iter().filter_map(|der| Parsed::new(der).ok());
+    let own = parsed.filter(Parsed::is_self_issued);
+    own.map(|c| Root { name: c.name(), sha256: c.sha256, from: "what came with the evidence".into() }).collect()
 }
 
 /// Splits endorsements into certificates and revocation lists. What is neither counts as a certificate, and fails there.

@@ -10,6 +10,9 @@
 //! The certificate says of which line the processor is, and the report (from version 3 on) which of that line's processors it is.
 //! Its firmware's security versions are held against the policy's floor for that one, as reported and as at the guest's launch.
 
+mod kds;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ring::signature::ECDSA_P384_SHA384_FIXED;
@@ -24,6 +27,8 @@ use crate::{
     Accept, Chain, Code, EvidenceKind, Findings, Floor, Given, Known, Reason, Status, TrustVector, Verifier,
     tee::{accept, judge, measured},
 };
+
+pub use kds::Asked;
 
 /// Bytes of a report.
 pub const REPORT: usize = 0x4a0;
@@ -150,6 +155,29 @@ pub fn verify(report_data: &[u8; 64], given: &Given<'_>, findings: &mut Findings
         .and_then(|accept| look(report_data, given, accept, findings, &mut spoken_of));
     judge(findings, spoken_of, &verdict);
     verdict
+}
+
+/// What endorsements of a report are worth before any policy is known: reasons, window and numbers, their own root taken for
+/// pinned, and revocation lists wanted.
+///
+/// # Errors
+/// What makes the rest meaningless, such as a certificate of another chip or of other firmware than has signed.
+pub fn stapled(report: &[u8], endorsements: &[Vec<u8>], now: i64) -> Result<Findings, Reason> {
+    let report = Report::parse(report)?;
+    let missing = || Reason::new(Code::ChainInvalid, "no VCEK or VLEK certificate is at hand");
+    let (leaf, rest) = endorsements.split_first().ok_or_else(missing)?;
+    let (issuers, lists) = chain::split(rest.iter().map(Vec::as_slice));
+    let roots = chain::own_roots(&issuers);
+    let chain = Chain { leaf, issuers, lists, roots: &roots, purpose: None, revocation: true };
+    let mut findings = Findings::default();
+    let path = chain.check(now, &BTreeMap::new(), &mut findings)?;
+    let signer = path.first().ok_or_else(missing)?;
+    if !signer.has_signed(&ECDSA_P384_SHA384_FIXED, &report.0[..SIGNED], &report.signature()) {
+        let detail = format!("the report is not signed by {}", signer.name());
+        return Err(Reason::new(Code::SignatureInvalid, detail));
+    }
+    identity(&report, signer, &mut findings);
+    Ok(findings)
 }
 
 /// A report whose form is right.

@@ -26,6 +26,7 @@
 
 mod chain;
 mod collateral;
+mod pcs;
 mod quote;
 mod tcb;
 
@@ -45,6 +46,8 @@ use self::{
     tcb::Standing,
 };
 use crate::{Accept, Code, EvidenceKind, Findings, Given, Reason, Status, Verifier, tee::measured};
+
+pub use self::pcs::{Answers, Platform};
 
 /// Characters of other people's text in one reason.
 const TEXT_MAX: usize = 300;
@@ -109,6 +112,24 @@ pub fn verify(given: &Given<'_>, report_data: &[u8; 64], findings: &mut Findings
             Err(Reason::new(Code::ChainInvalid, short(&error)))
         }
     }
+}
+
+/// What endorsements of a quote are worth before any policy is known: reasons, window and numbers, their own root taken for pinned.
+/// Of levels of the TCB nothing is said.
+///
+/// # Errors
+/// What makes the rest meaningless.
+pub fn stapled(quote: &[u8], endorsements: &[Vec<u8>], now: i64) -> Result<Findings, Reason> {
+    let quote = TdQuote::parse(quote)?;
+    let missing = || Reason::new(Code::CollateralMissing, "no collateral is at hand");
+    let collateral = Collateral::parse(endorsements.first().ok_or_else(missing)?, &quote)?;
+    let mut findings = Findings::default();
+    collateral.root(&Accept::default(), &mut Findings::default())?;
+    collateral.check(&mut findings)?;
+    quote.check(&collateral.pck.leaf)?;
+    dates(&collateral, now, &mut findings)?;
+    findings.collateral = counted(&collateral)?.into_iter().collect();
+    Ok(findings)
 }
 
 /// Refusals of `dcap-qvl` for levels of the TCB. Those before them are of certificates, signatures and identities.
@@ -263,20 +284,26 @@ fn dates(collateral: &Collateral, now: i64, findings: &mut Findings) -> Result<O
     Ok((window.from <= window.until).then(|| u64::try_from(now.clamp(window.from, window.until)).unwrap_or(0)))
 }
 
-/// Numbers that must not fall. They are noted from nobody whose root is not pinned.
-fn numbers(collateral: &Collateral, given: &Given<'_>, noted: bool, findings: &mut Findings) -> Result<(), Reason> {
+/// Numbers that must not fall.
+fn counted(collateral: &Collateral) -> Result<[(String, u64); 4], Reason> {
     let fmspc = hex::encode(collateral.platform.fmspc);
     let issuer = X509CertBackend::from_der(&collateral.pck.leaf.der).ok().and_then(|c| c.pck_ca());
     let issuer = issuer.map_or("pck", |ca| ca.as_id_str());
     let (root, pck) = collateral.list_numbers()?;
-    findings.claim("crl-root", root);
-    findings.claim("crl-pck", pck);
-    let all = [
+    Ok([
         (format!("tdx-tcb:{fmspc}"), u64::from(collateral.tcb.tcb_evaluation_data_number)),
         ("tdx-qe".into(), u64::from(collateral.qe.tcb_evaluation_data_number)),
         ("tdx-crl:root".into(), root),
         (format!("tdx-crl:{issuer}"), pck),
-    ];
+    ])
+}
+
+/// Whether none of them has fallen. They are noted from nobody whose root is not pinned.
+fn numbers(collateral: &Collateral, given: &Given<'_>, noted: bool, findings: &mut Findings) -> Result<(), Reason> {
+    let all = counted(collateral)?;
+    let [.., (_, root), (_, pck)] = &all;
+    findings.claim("crl-root", root);
+    findings.claim("crl-pck", pck);
     for (name, number) in all.into_iter().filter(|_| noted) {
         if let Some(seen) = given.seen.get(&name).filter(|seen| **seen > number) {
             findings.reason(Code::CollateralRollback, format!("{name} is {number}; {seen} was seen before"));
