@@ -5,9 +5,11 @@
 //! requester's key and signature of the manifest), `record.json` (the job's record with all that was signed in it),
 //! `policy.toml` if there was one, and each envelope of evidence as `evidence/<BLAKE3>.cbor`.
 
+mod alone;
 mod check;
+mod words;
 
-pub use check::Alone;
+pub use alone::Alone;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -81,6 +83,15 @@ pub struct Archive {
     pub record: JobRecord,
     /// The policy that its workers had to satisfy.
     pub policy: Option<AttestPolicy>,
+}
+
+fn bad(why: impl Into<String>) -> AuditError {
+    AuditError::Record(why.into())
+}
+
+/// An error unless it is so.
+fn ensure(is: bool, why: impl FnOnce() -> String) -> Result<(), AuditError> {
+    if is { Ok(()) } else { Err(bad(why())) }
 }
 
 fn form(e: impl std::fmt::Display) -> AuditError {
@@ -232,11 +243,10 @@ impl Archive {
     }
 
     fn offer(&self) -> Result<Offer, AuditError> {
-        let bad = |why: String| AuditError::Record(why);
         let offer = Signed::<Offer>::open(&unhex(&self.record.offer)?, self.record.version, self.record.requester)
             .map_err(|e| bad(format!("the Offer: {e}")))?;
         if offer.content_hash().as_bytes() != self.record.job.as_bytes() {
-            return Err(bad("the Offer is of another job".into()));
+            return Err(bad("the Offer is of another job"));
         }
         Ok(offer.message().clone())
     }
