@@ -317,7 +317,7 @@ pub enum ManifestError {
     TableName(String),
     /// A file's name is not `<table>/<name>`.
     #[error(
-        "{0:?} cannot name a file of an input: it must be the table's name, `/`, and 1 to 255 bytes without `/` and control characters"
+        "{0:?} cannot name a file of an input: it must be the table's name, `/`, and 1 to 255 bytes without `/` and control characters, not `.` or `..`"
     )]
     FileName(String),
     /// A name is used twice.
@@ -353,9 +353,8 @@ pub fn manifest_check(entries: &[InputEntry]) -> Result<(), ManifestError> {
             return Err(ManifestError::TableName(e.table.chars().take(80).collect()));
         }
         let name = e.file.strip_prefix(&e.table).and_then(|f| f.strip_prefix('/'));
-        if !name
-            .is_some_and(|n| !n.is_empty() && n.len() <= 255 && !n.contains('/') && !n.chars().any(char::is_control))
-        {
+        let is_name = |n: &str| !matches!(n, "" | "." | "..") && n.len() <= 255 && !n.contains('/');
+        if !name.is_some_and(|n| is_name(n) && !n.chars().any(char::is_control)) {
             return Err(ManifestError::FileName(e.file.chars().take(300).collect()));
         }
         if !files.insert(&e.file) {
