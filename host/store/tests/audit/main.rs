@@ -83,6 +83,21 @@ fn genuine_records_of_every_end_hold() {
     }
 }
 
+/// What an earlier program has archived is read by this one; fuzzing starts from it.
+#[test]
+fn the_golden_archive_holds() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/archive.tar");
+    let does = [Does::Agrees, Does::Agrees, Does::ShowsNothing, Does::Dissents];
+    let scenario = Scenario { policy: Some(DEVELOPMENT.into()), ..scenario(&does, 3, 2) };
+    if std::env::var_os("EIDER_WRITE_GOLDEN").is_some() {
+        let record = json(&Grid::run(&scenario)).to_string();
+        std::fs::write(path, audit::export(&requester(), &record, scenario.policy.as_deref()).unwrap()).unwrap();
+    }
+    let archive = audit::open(&std::fs::read(path).unwrap()).unwrap();
+    let stands = archive.stands(archive.record.at).unwrap();
+    assert!(stands.len() >= 2 && stands.iter().all(|s| s.then == s.recorded));
+}
+
 #[test]
 fn genuine_records_hold_whatever_workers_do() {
     let mut rng = StdRng::seed_from_u64(7);
@@ -298,6 +313,9 @@ fn whatever_a_requester_writes_otherwise_is_found_or_listed_as_its_word_alone() 
         eprintln!("{field}: {found} found, {listed} listed");
     }
     assert!(missed.is_empty(), "changed and not found: {missed:#?}");
+    let docs = include_str!("../../../../docs/attestation.md");
+    let untold: Vec<_> = listed.iter().filter(|field| !docs.contains(&format!("`{field}`"))).collect();
+    assert!(untold.is_empty(), "not in docs/attestation.md: {untold:?}");
     // A list that claims too much is no better than a check that is missing. What is left takes more than one change.
     let idle: Vec<_> = listed.difference(&used).copied().collect();
     assert!(idle.iter().all(|field| ["deliverer", "peers.known"].contains(field)), "listed for nothing: {idle:?}");
