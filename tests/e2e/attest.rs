@@ -10,6 +10,7 @@ use eider_attest::{Binding, Code, Envelope, EvidenceKind, Tier};
 use eider_net::Endpoint;
 use eider_node::{Attester, Candidate, JobRecord, Notice, PeerRecord, Requester, Requirement, audit};
 use eider_protocol::{Accept, Bid, Identity, Kind, Offer, OfferId, Signed, Version};
+use eider_tests::process::eventually;
 use eider_tests::{Behaviour::Honest, Grid, Job, Machine, eider, engine_cache, request_of};
 use serde_bytes::ByteBuf;
 
@@ -95,6 +96,31 @@ async fn a_worker_without_evidence_is_unfit_and_so_is_one_with_evidence_for_deve
     // Sensitive data is for L2 alone, which nobody here proves.
     let sensitive = Job { attest: Some(policy("sensitive.toml")), ..trying };
     assert_eq!(grid.run(&sensitive).await.unwrap().record.end.word(), "no-candidates");
+}
+
+/// No machine with a TEE is at hand: what a worker says that cannot even see which collateral it wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_collateral_is_not_renewed_says_so_once_and_serves() {
+    if Path::new(eider_attest_device::tsm::ROOT).exists() {
+        return println!("SKIPPED: this machine is a guest of SEV-SNP or TDX");
+    }
+    let (dir, service) = (tempfile::tempdir().unwrap(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    service.set_nonblocking(true).unwrap();
+    let policy = dir.path().join("worker.toml");
+    let host = service.local_addr().unwrap();
+    let text =
+        format!("listen = \"127.0.0.1:0\"\n[attest]\nkind = \"sev-snp\"\n[collateral]\namd = \"http://{host}\"\n");
+    std::fs::write(&policy, text).unwrap();
+    let grid = Grid::start(&[Honest], &["--policy", policy.to_str().unwrap()]).unwrap();
+    assert_eq!(grid.run(&Job::new("SELECT 1").of(1, 1)).await.unwrap().csv().unwrap(), "1\n");
+    let said = || {
+        let log = grid.log(0);
+        if log.contains("collateral is not renewed") { Ok(log) } else { Err(log) }
+    };
+    let log = eventually(said).await;
+    assert_eq!(log.matches("collateral is not renewed").count(), 1, "{log}");
+    assert!(log.contains("no guest of SEV-SNP or TDX"), "cause and fix: {log}");
+    assert!(service.accept().is_err(), "nobody is asked for a machine that is none");
 }
 
 /// What a bidder makes of an Offer: the bytes of its evidence, and the sealing key that its Bid names.

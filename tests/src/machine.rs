@@ -41,7 +41,7 @@ impl Machine {
 
     /// What a worker here makes evidence with.
     pub fn attester(&self) -> Arc<dyn Attester> {
-        toml::from_str::<DeviceConfig>(&self.device()).unwrap().attester().unwrap()
+        toml::from_str::<DeviceConfig>(&self.device()).unwrap().attester(None).unwrap()
     }
 
     /// A worker's policy file.

@@ -101,6 +101,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
     }
     let policy = args.policy()?;
     let memory = policy.donation()?.memory;
+    policy.collateral()?;
     let paths = Paths::from_env()?;
     let identity = setup::identity(&paths.key())?;
     let stop = setup::stop_signal()?;

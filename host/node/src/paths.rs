@@ -11,7 +11,7 @@ use cap_std::fs::Dir;
 /// Folders of a node. `EIDER_HOME` and `EIDER_CACHE` override the XDG base directories.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// Keys, past jobs, a worker's cached inputs and results, its pause.
+    /// Keys, past jobs, a worker's cached inputs, results and collateral, its pause.
     pub home: PathBuf,
     /// What can be made again: compiled engines.
     pub cache: PathBuf,
@@ -61,6 +61,10 @@ impl Paths {
     /// Results that a worker keeps, in files without a name.
     pub fn spool(&self) -> PathBuf {
         self.home.join("spool")
+    }
+    /// Collateral that a worker has fetched; nothing else is in it.
+    pub fn collateral(&self) -> PathBuf {
+        self.home.join("collateral")
     }
     /// Compiled engines.
     pub fn engines(&self) -> PathBuf {

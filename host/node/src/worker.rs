@@ -11,8 +11,7 @@ use eider_protocol::Identity;
 use eider_runner::{CellRunner, Runner};
 use eider_sandbox::{CellCommand, CellGroup, Image, Pool};
 use eider_worker::{
-    DeviceConfig, DeviceError, PauseFile, PolicyError, Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup,
-    watch_owner,
+    DeviceError, PauseFile, PolicyError, Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup, watch_owner,
 };
 use tokio::sync::watch;
 
@@ -88,7 +87,7 @@ impl WorkerParts {
     /// [`StartError`].
     pub fn start(self, runner: impl FnOnce(CellRunner) -> Arc<dyn Runner>) -> Result<LocalWorker, StartError> {
         let Self { policy, paths, identity, mut command, engines } = self;
-        let mut donation = policy.donation()?;
+        let (mut donation, source) = (policy.donation()?, policy.collateral()?);
         let (mut stands, mut images) = (BTreeMap::new(), vec![]);
         for (engine, made) in engines {
             let profiles = |made: &Vec<Image>| made.iter().map(|i| i.variant().profile().to_string()).collect();
@@ -116,6 +115,8 @@ impl WorkerParts {
         let closed = watch_owner(policy.presence(), pause, move || counted.load(Ordering::Relaxed));
         let (cache, spool, spooled) = (folder(&paths.inputs())?, paths.spool(), Spooled::new(donation.disk));
         folder(&spool)?;
+        let collateral = source.map(|source| folder(&paths.collateral()).map(|_| (source, paths.collateral())));
+        let collateral = collateral.transpose()?;
         let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead as usize));
         let worker = Worker::start(WorkerSetup {
             identity,
@@ -127,7 +128,7 @@ impl WorkerParts {
             runner: runner(CellRunner::new(pools, spool, spooled.clone())),
             spooled,
             donation: donation.clone(),
-            attester: policy.attest.as_ref().map(DeviceConfig::attester).transpose()?,
+            attester: policy.attest.as_ref().map(|attest| attest.attester(collateral)).transpose()?,
         })?;
         Ok(LocalWorker { worker, donation, group, closed })
     }

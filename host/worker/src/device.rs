@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use eider_attest::tpm2::{Credential, stored_certificate};
 use eider_attest::{Binding, EvidenceKind};
+use eider_attest_device::collateral::{Keeper, PATIENCE, Renewal, Source};
 use eider_attest_device::{AkKind, EVENT_LOG, TPM_DEVICE, Tpm, certificates, nsm, read_log, tsm};
 use serde::Deserialize;
 
 use crate::evidence::{Attester, DevelopmentAttester, Evidence};
+use crate::worker::unix_now;
 
 /// Registers that are quoted unless said: firmware, boot loader, kernel, Secure Boot.
 const REGISTERS: [u8; 9] = [0, 1, 2, 3, 4, 5, 7, 8, 9];
@@ -36,7 +39,7 @@ pub struct DeviceConfig {
     #[serde(default)]
     pub certificate: Option<PathBuf>,
     /// Further endorsements, DER or PEM: certificates of the vendor, root included, or a TDX collateral file. For SEV-SNP those
-    /// that the host hands out stand in their place.
+    /// that the host hands out stand in their place; for both, what was fetched, where that is the better.
     #[serde(default)]
     pub endorsements: Vec<PathBuf>,
 }
@@ -92,15 +95,16 @@ pub enum DeviceError {
 }
 
 impl DeviceConfig {
-    /// Reads the files and gives the device. It is asked for nothing yet.
+    /// Reads the files and gives the device. It is asked for nothing yet. `collateral` says who is asked for that of a TEE, and in which
+    /// folder it is kept ([`Keeper::open`]).
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn attester(&self) -> Result<std::sync::Arc<dyn Attester>, DeviceError> {
+    pub fn attester(&self, collateral: Option<(Source, PathBuf)>) -> Result<Arc<dyn Attester>, DeviceError> {
         let endorsements: Vec<_> = self.endorsements.iter().map(|p| read(p)).collect::<Result<_, _>>()?;
         let endorsements = endorsements.concat();
         Ok(match self.kind {
-            EvidenceKind::Development => std::sync::Arc::new(DevelopmentAttester),
+            EvidenceKind::Development => Arc::new(DevelopmentAttester),
             EvidenceKind::Tpm2 => {
                 let mut sorted = self.registers.clone();
                 sorted.sort_unstable();
@@ -110,12 +114,13 @@ impl DeviceConfig {
                 }
                 let certificate =
                     self.certificate.as_ref().map(|p| read(p)).transpose()?.and_then(|c| c.into_iter().next());
-                std::sync::Arc::new(TpmAttester { config: self.clone(), certificate, issuers: endorsements })
+                Arc::new(TpmAttester { config: self.clone(), certificate, issuers: endorsements })
             }
             EvidenceKind::SevSnp | EvidenceKind::Tdx => {
-                std::sync::Arc::new(TsmAttester { kind: self.kind, endorsements })
+                let keeper = collateral.map(|(source, folder)| Keeper::open(source, folder, PATIENCE));
+                Arc::new(TsmAttester { kind: self.kind, endorsements, keeper })
             }
-            EvidenceKind::Nitro => std::sync::Arc::new(NsmAttester),
+            EvidenceKind::Nitro => Arc::new(NsmAttester),
         })
     }
 }
@@ -176,19 +181,16 @@ impl Attester for TpmAttester {
 }
 
 /// SEV-SNP or TDX through the kernel. Never run on its hardware.
-#[derive(Debug)]
 struct TsmAttester {
     kind: EvidenceKind,
     endorsements: Vec<Vec<u8>>,
+    keeper: Option<Keeper>,
 }
 
-impl Attester for TsmAttester {
-    fn kind(&self) -> EvidenceKind {
-        self.kind
-    }
-
-    fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
-        let report = tsm::report(Path::new(tsm::ROOT), &binding.digest()).map_err(|e| e.to_string())?;
+impl TsmAttester {
+    /// A report, and the certificates that are there for it without asking anybody.
+    fn report(&self, data: &[u8; 64]) -> Result<(Vec<u8>, Vec<Vec<u8>>), String> {
+        let report = tsm::report(Path::new(tsm::ROOT), data).map_err(|e| e.to_string())?;
         if report.kind != self.kind {
             return Err(format!("the kernel makes {} evidence, the policy says {}", report.kind, self.kind));
         }
@@ -200,7 +202,30 @@ impl Attester for TsmAttester {
         if endorsements.is_empty() {
             endorsements.clone_from(&self.endorsements);
         }
-        Ok(Evidence { evidence: report.evidence, log: None, endorsements })
+        Ok((report.evidence, endorsements))
+    }
+}
+
+impl Attester for TsmAttester {
+    fn kind(&self) -> EvidenceKind {
+        self.kind
+    }
+
+    fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
+        let (evidence, mut endorsements) = self.report(&binding.digest())?;
+        if let Some(keeper) = &self.keeper {
+            endorsements = keeper.staple(&evidence, endorsements, unix_now());
+        }
+        Ok(Evidence { evidence, log: None, endorsements })
+    }
+
+    fn collateral_version(&self) -> u64 {
+        self.keeper.as_ref().map_or(0, Keeper::version)
+    }
+
+    fn renew(&self, now: i64) -> Option<Renewal> {
+        // Which machine this is has to be known before anybody asks for its evidence.
+        self.keeper.as_ref().map(|keeper| keeper.renew(now, || self.report(&[0; 64])))
     }
 }
 
@@ -222,6 +247,8 @@ impl Attester for NsmAttester {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use eider_attest_device::collateral::Host;
+
     use super::*;
 
     #[test]
@@ -248,5 +275,28 @@ mod tests {
         assert_eq!(of("key = \"azure\""), Ok(AttestationKey::Azure));
         assert_eq!(of("key = \"google-rsa\""), Ok(AttestationKey::GoogleRsa));
         assert!(of("key = \"aws\"").is_err());
+    }
+
+    #[test]
+    fn a_tee_has_collateral_renewed_only_where_the_policy_names_hosts_and_a_machine_that_is_none_is_told_so() {
+        if Path::new(tsm::ROOT).exists() {
+            return println!("SKIPPED: this machine is a guest of SEV-SNP or TDX");
+        }
+        let config: DeviceConfig = toml::from_str("kind = \"sev-snp\"").unwrap();
+        assert!(config.attester(None).unwrap().renew(1).is_none());
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody listens there, and nobody is asked.
+        let host = Host::try_from("http://127.0.0.1:1".to_string()).unwrap();
+        let attester = config.attester(Some((Source::Amd(host), folder.path().into()))).unwrap();
+        for first in [true, false] {
+            match attester.renew(unix_now() + i64::from(!first) * 60) {
+                Some(Renewal::Failed { why, first: told, .. }) => {
+                    assert_eq!(told, first);
+                    assert!(why.to_string().contains("no guest of SEV-SNP or TDX"), "{why}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 }

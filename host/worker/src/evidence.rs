@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eider_attest::{Binding, Envelope, EvidenceKind};
+use eider_attest_device::collateral::Renewal;
 use eider_net::Prefix;
 use eider_protocol::{Challenge, Decline, DeclineReason, Demand, Hash, Identity, NodeId, Offer, OfferId, ResetCode};
 use parking_lot::Mutex;
@@ -42,6 +43,17 @@ pub trait Attester: Send + Sync + 'static {
     fn activate(&self, _credential: &[u8], _secret: &[u8]) -> Result<Vec<u8>, String> {
         Err(format!("{} evidence knows no credentials", self.kind()))
     }
+
+    /// Rises when evidence comes with other collateral than before, which may have been too little.
+    fn collateral_version(&self) -> u64 {
+        0
+    }
+
+    /// Fetches collateral that is due at a time, seconds since 1970; `None` where none ever is. Waits for the network, and is called
+    /// beside the others.
+    fn renew(&self, _now: i64) -> Option<Renewal> {
+        None
+    }
 }
 
 /// Evidence that proves nothing, for development policies: the binding itself.
@@ -59,8 +71,8 @@ impl Attester for DevelopmentAttester {
 
 /// Requester, policy, engine.
 type EnvelopeKey = (NodeId, Hash, Hash);
-/// Since when, and its bytes.
-type Made = (Instant, Arc<Vec<u8>>);
+/// Since when, with which version of the collateral, and its bytes.
+type Made = (Instant, u64, Arc<Vec<u8>>);
 
 /// A worker's envelopes: the last one for each requester, policy and engine can be used again.
 struct Envelopes {
@@ -88,8 +100,10 @@ impl Envelopes {
         let key = (offer.requester, demand.policy, offer.engine);
         // The requester counts from its Offer, which was a little earlier.
         let may_be = Duration::from_secs(demand.max_age_s.into()).mul_f32(0.9);
-        if let Some((since, kept)) = self.made.lock().get(&key)
+        let version = self.attester.collateral_version();
+        if let Some((since, with, kept)) = self.made.lock().get(&key)
             && since.elapsed() < may_be
+            && *with == version
         {
             return Ok(kept.clone());
         }
@@ -118,11 +132,11 @@ impl Envelopes {
         };
         let bytes = Arc::new(envelope.sign(identity));
         let mut made = self.made.lock();
-        let oldest = made.iter().min_by_key(|(_, (since, _))| *since).map(|(key, _)| *key);
+        let oldest = made.iter().min_by_key(|(_, (since, ..))| *since).map(|(key, _)| *key);
         if let Some(oldest) = oldest.filter(|_| made.len() >= KEPT && !made.contains_key(&key)) {
             made.remove(&oldest);
         }
-        made.insert(key, (started, bytes.clone()));
+        made.insert(key, (started, version, bytes.clone()));
         Ok(bytes)
     }
 
@@ -270,6 +284,7 @@ impl Ask {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
 
     use eider_protocol::{DataClass, InputsSummary, Limits};
@@ -318,11 +333,13 @@ mod tests {
         assert_eq!((busy, failed), (2, 5), "the third of one requester, and the fifth of a network");
     }
 
-    #[test]
-    fn of_too_many_envelopes_the_oldest_goes() {
-        let envelopes = Envelopes::new(Arc::new(DevelopmentAttester));
+    fn key(n: usize) -> Hash {
+        Hash::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes())
+    }
+
+    /// The envelope for an Offer under the policy of that number, which may be used again for ten minutes.
+    fn make(envelopes: &Envelopes, n: usize) -> Arc<Vec<u8>> {
         let identity = Identity::from_seed([1; 32]);
-        let key = |n: usize| Hash::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes());
         let offer = Offer {
             requester: identity.node_id(),
             task: key(0),
@@ -337,13 +354,42 @@ mod tests {
             attest: None,
             nonce: [0; 32],
         };
-        let make = |n| {
-            let demand = Demand { policy: key(n), max_age_s: 600 };
-            envelopes.envelope(&identity, [0; 32], &offer, OfferId::from_bytes([0; 32]), demand).unwrap()
-        };
-        let made: Vec<_> = (0..=KEPT).map(make).collect();
+        let demand = Demand { policy: key(n), max_age_s: 600 };
+        envelopes.envelope(&identity, [0; 32], &offer, OfferId::from_bytes([0; 32]), demand).unwrap()
+    }
+
+    #[test]
+    fn of_too_many_envelopes_the_oldest_goes() {
+        let envelopes = Envelopes::new(Arc::new(DevelopmentAttester));
+        let made: Vec<_> = (0..=KEPT).map(|n| make(&envelopes, n)).collect();
         assert_eq!(envelopes.made.lock().len(), KEPT);
-        assert!((1..=KEPT).all(|n| Arc::ptr_eq(&made[n], &make(n))), "they are used again");
-        assert!(!Arc::ptr_eq(&made[0], &make(0)));
+        assert!((1..=KEPT).all(|n| Arc::ptr_eq(&made[n], &make(&envelopes, n))), "they are used again");
+        assert!(!Arc::ptr_eq(&made[0], &make(&envelopes, 0)));
+    }
+
+    #[derive(Default)]
+    struct Renews(AtomicU64);
+
+    impl Attester for Renews {
+        fn kind(&self) -> EvidenceKind {
+            EvidenceKind::Development
+        }
+        fn produce(&self, binding: &Binding) -> Result<Evidence, String> {
+            DevelopmentAttester.produce(binding)
+        }
+        fn collateral_version(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn an_envelope_with_the_collateral_of_before_is_not_used_again() {
+        let device = Arc::new(Renews::default());
+        let envelopes = Envelopes::new(device.clone());
+        let before = make(&envelopes, 1);
+        assert!(Arc::ptr_eq(&before, &make(&envelopes, 1)));
+        device.0.fetch_add(1, Ordering::Relaxed);
+        let after = make(&envelopes, 1);
+        assert!(!Arc::ptr_eq(&before, &after) && Arc::ptr_eq(&after, &make(&envelopes, 1)));
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! [`accept`](accept.rs) lets connections and streams in; [`job`](job.rs) is a stream that began with an Offer;
 //! [`deliver`](deliver.rs) keeps results and serves Verify; [`inputs`](inputs.rs) fetches what a job reads; [`evidence`](evidence.rs) asks
-//! the device that vouches for the machine; [`owner`](owner.rs) watches what its owner wants.
+//! the device that vouches for the machine, and [`collateral`](collateral.rs) has renewed what vendors say of it; [`owner`](owner.rs) watches what its owner wants.
 
 mod accept;
+mod collateral;
 mod deliver;
 mod device;
 mod evidence;

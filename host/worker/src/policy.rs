@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use eider_attest::Tier;
+use eider_attest_device::collateral::{Hosts, Source};
 use eider_core::Donation;
 use eider_protocol::DataClass;
 use eider_sandbox::{CONTRACT, Wall};
@@ -55,6 +56,8 @@ pub struct WorkerPolicy {
     pub grant: Vec<String>,
     /// What vouches for this machine, if anything.
     pub attest: Option<DeviceConfig>,
+    /// Which hosts are asked for collateral of a TEE; nothing is fetched unless said.
+    pub collateral: Option<Hosts>,
 }
 
 impl Default for WorkerPolicy {
@@ -77,6 +80,7 @@ impl Default for WorkerPolicy {
             require: vec![],
             grant: CONTRACT.iter().map(ToString::to_string).collect(),
             attest: None,
+            collateral: None,
         }
     }
 }
@@ -93,6 +97,9 @@ pub enum PolicyError {
     /// A number that cannot be meant.
     #[error("policy: {0}")]
     Number(String),
+    /// Hosts that are not those of this machine's evidence.
+    #[error("policy: `[collateral]` {0}")]
+    Collateral(String),
 }
 
 impl WorkerPolicy {
@@ -116,6 +123,17 @@ impl WorkerPolicy {
     /// When jobs may run.
     pub fn presence(&self) -> Presence {
         Presence { hours: self.hours, on_battery: self.on_battery, load: self.load }
+    }
+
+    /// Who is asked for collateral of this machine, if anybody.
+    ///
+    /// # Errors
+    /// [`PolicyError::Collateral`].
+    pub fn collateral(&self) -> Result<Option<Source>, PolicyError> {
+        let Some(hosts) = &self.collateral else { return Ok(None) };
+        let kind = self.attest.as_ref().map(|attest| attest.kind);
+        let kind = kind.ok_or_else(|| PolicyError::Collateral("is of no use without `[attest]`".into()))?;
+        hosts.source(kind).map(Some).map_err(PolicyError::Collateral)
     }
 
     /// The donation that it describes.
@@ -182,6 +200,31 @@ mod tests {
         assert_eq!(shipped.donation().unwrap(), WorkerPolicy::default().donation().unwrap());
         assert_eq!(shipped.listen, WorkerPolicy::default().listen);
         assert_eq!(shipped.require, WorkerPolicy::default().require);
+    }
+
+    #[test]
+    fn collateral_is_fetched_from_the_hosts_of_the_policys_kind_of_evidence_and_only_if_they_are_named() {
+        let source = |lines: &str| load(lines).unwrap().collateral();
+        let (amd, intel) = ("amd = \"https://kdsintf.amd.com\"", "intel = \"https://api.trustedservices.intel.com\"");
+        let root = "intel_root = \"https://certificates.trustedservices.intel.com\"";
+        let attest = |kind: &str| format!("[attest]\nkind = \"{kind}\"\n");
+        assert!(source(&attest("sev-snp")).unwrap().is_none());
+        let all = format!("[collateral]\n{amd}\n{intel}\n{root}\n");
+        assert!(matches!(source(&(all.clone() + &attest("sev-snp"))).unwrap(), Some(Source::Amd(_))));
+        assert!(matches!(source(&(all.clone() + &attest("tdx"))).unwrap(), Some(Source::Intel { .. })));
+        for (lines, word) in [
+            (all.clone(), "without `[attest]`"),
+            (all + &attest("tpm2"), "no use"),
+            (format!("[collateral]\n{amd}\n{}", attest("tdx")), "`intel`"),
+            (format!("[collateral]\n{intel}\n{}", attest("tdx")), "`intel_root`"),
+            (format!("[collateral]\n{intel}\n{root}\n{}", attest("sev-snp")), "`amd`"),
+        ] {
+            let error = source(&lines).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("[collateral]"), "{error}");
+        }
+        for line in ["arm = \"https://example.org\"", "amd = \"http://kdsintf.amd.com\"", "amd = \"kdsintf.amd.com\""] {
+            assert!(load(&format!("[collateral]\n{line}\n")).unwrap_err().to_string().contains("line 2"), "{line}");
+        }
     }
 
     #[test]

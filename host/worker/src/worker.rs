@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept;
+use crate::collateral;
 use crate::deliver::Results;
 use crate::evidence::{Attester, Desk};
 use crate::places::Places;
@@ -194,7 +195,7 @@ impl Worker {
             running: setup.running,
             runner: setup.runner,
             sealing: SealingKey::generate().map_err(|_| WorkerError::Random)?,
-            desk: setup.attester.map(Desk::open),
+            desk: setup.attester.clone().map(Desk::open),
             cache,
             results: Results::default(),
             large: Places::new(LARGE, LARGE_PER_NETWORK),
@@ -207,6 +208,9 @@ impl Worker {
         tasks.spawn(accept::accept(shared.clone(), tasks.clone()));
         tasks.spawn(follow_owner(shared.clone()));
         tasks.spawn(tidy(shared.clone()));
+        if let Some(attester) = setup.attester {
+            tasks.spawn(collateral::renew(attester, shared.shutdown.clone()));
+        }
         Ok(Self { shared, tasks, address })
     }
 
