@@ -140,7 +140,9 @@ fn a_turin_is_asked_for_by_its_short_id_and_five_versions_and_a_cloud_key_is_nev
 fn a_report_that_does_not_say_whose_it_is_has_nothing_fetched_for_it() {
     let (lab, server) = (Lab::new(), Server::start());
     let leaf = vcek(&lab);
-    let cases: [(&[(usize, &[u8])], &str); 4] = [
+    /// Bytes of a report from these places on, and what is said of it.
+    type Case<'a> = (&'a [(usize, &'a [u8])], &'a str);
+    let cases: [Case<'_>; 4] = [
         (&[(0, &[3]), (0x180, &TCB)], "MASK_CHIP_ID"),
         (&[(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)], "which processor"),
         (&[(0, &[3]), (0x188, &[0x30, 1, 1]), (0x1a0, &CHIP)], "which processor"),
