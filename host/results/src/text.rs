@@ -54,31 +54,41 @@ pub(crate) fn as_text(batch: &RecordBatch, which: impl Fn(&DataType, Role) -> bo
 }
 
 /// The batch with dates and times as text, as DuckDB writes and reads them, where one of them is infinite, before the year 1, after
-/// 9999, or 24:00:00. DuckDB has infinity as the largest number and its negative.
+/// 9999, or 24:00:00.
 pub(crate) fn printable_dates(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     mapped(batch, &|array, _| {
-        let (second, largest) = match array.data_type() {
-            DataType::Time64(unit) => return Ok(midnight(array, *unit)?.map(|text| text as ArrayRef)),
-            DataType::Date32 => (None, i64::from(i32::MAX)),
-            DataType::Timestamp(unit, _) => (Some(per_second(*unit)), i64::MAX),
-            _ => return Ok(None),
-        };
-        let is_printed = |n: i64| PRINTED.contains(&second.map_or(n, |s| n.div_euclid(s * DAY)));
+        let t = array.data_type();
+        if !matches!(t, DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..)) {
+            return Ok(None);
+        }
         let numbers = arrow::compute::cast(array, &DataType::Int64)?;
         let numbers = numbers.as_primitive::<Int64Type>();
-        if numbers.iter().flatten().all(is_printed) {
+        if numbers.iter().flatten().all(|n| own_word(t, n).is_none()) {
             return Ok(None);
         }
         let formatter = ArrayFormatter::try_new(array, &FormatOptions::default())?;
-        let word = |(i, n): (usize, Option<i64>)| match n {
+        let word = |(i, n): (usize, Option<i64>)| match n.map(|n| own_word(t, n)) {
             None => Ok(None),
-            Some(n) if n == largest => Ok(Some("infinity".into())),
-            Some(n) if n == -largest => Ok(Some("-infinity".into())),
-            Some(n) if is_printed(n) => formatter.value(i).try_to_string().map(Some),
-            Some(n) => Ok(Some(far(array.data_type(), n))),
+            Some(None) => formatter.value(i).try_to_string().map(Some),
+            Some(own) => Ok(own),
         };
         Ok(Some(Arc::new(numbers.iter().enumerate().map(word).collect::<Result<StringArray, _>>()?)))
     })
+}
+
+/// DuckDB's word for a date or a time that others write otherwise, or not at all. Infinity is the largest number, or its negative.
+fn own_word(t: &DataType, n: i64) -> Option<String> {
+    let (second, largest) = match t {
+        DataType::Time64(unit) => return (n == per_second(*unit) * DAY).then(|| "24:00:00".into()),
+        DataType::Timestamp(unit, _) => (Some(per_second(*unit)), i64::MAX),
+        _ => (None, i64::from(i32::MAX)),
+    };
+    match n {
+        n if n == largest => Some("infinity".into()),
+        n if n == -largest => Some("-infinity".into()),
+        n if PRINTED.contains(&second.map_or(n, |s| n.div_euclid(s * DAY))) => None,
+        n => Some(far(t, n)),
+    }
 }
 
 /// The batch with timestamps of seconds as ones of milliseconds, the coarsest that Parquet has; infinity stays.
@@ -89,23 +99,6 @@ pub(crate) fn without_seconds(batch: &RecordBatch) -> Result<RecordBatch, ArrowE
         let finer = array.as_primitive::<TimestampSecondType>().unary::<_, TimestampMillisecondType>(finer);
         Ok(Some(Arc::new(finer.with_timezone_opt(zone.clone()))))
     })
-}
-
-/// Times of a day as text where one of them is 24:00:00, which DuckDB has and Arrow's printers do not.
-fn midnight(array: &ArrayRef, unit: TimeUnit) -> Result<Option<Arc<StringArray>>, ArrowError> {
-    let numbers = arrow::compute::cast(array, &DataType::Int64)?;
-    let numbers = numbers.as_primitive::<Int64Type>();
-    let is_midnight = |n: i64| n == per_second(unit) * DAY;
-    if !numbers.iter().flatten().any(is_midnight) {
-        return Ok(None);
-    }
-    let formatter = ArrayFormatter::try_new(array, &FormatOptions::default())?;
-    let word = |(i, n): (usize, Option<i64>)| match n {
-        None => Ok(None),
-        Some(n) if is_midnight(n) => Ok(Some("24:00:00".into())),
-        Some(_) => formatter.value(i).try_to_string().map(Some),
-    };
-    Ok(Some(Arc::new(numbers.iter().enumerate().map(word).collect::<Result<StringArray, _>>()?)))
 }
 
 const fn per_second(unit: TimeUnit) -> i64 {

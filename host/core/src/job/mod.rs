@@ -140,7 +140,8 @@ impl Job {
         Some(next)
     }
 
-    /// Takes in what happened at `now`; what follows from it, [`Self::poll_action`] says. What comes for a peer that is closed, or for a job that has ended, has no effect.
+    /// Takes in what happened at `now`; what follows from it, [`Self::poll_action`] says. What comes for a peer that is closed, or for a
+    /// job that has ended, has no effect.
     ///
     /// A [`Event::Tick`] must not outrun events that have arrived already: the shell hands in all that it has before it
     /// lets time pass, or a worker is given up for silence that was its own.
