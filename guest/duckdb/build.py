@@ -33,9 +33,21 @@ LEFT_OUT = ("static_extension_autoregister", "http_client_httplib", "generated_e
 # file -> (text, its replacement, how often it stands there). zstd takes the width of its bit buffer from size_t, which is
 # 32 bits here; WebAssembly has 64-bit registers all the same. A third of TPC-H's time over Parquet is spent in these loops.
 # DuckDB counts bytes in 64 bits and gives them to malloc, which takes 32 here: without the checks, 4 GiB and a little are
-# allocated as a little, and what follows is overwritten.
+# allocated as a little, and what follows is overwritten. Where yyjson finds that a size does not fit, DuckDB took the missing
+# value for NULL or for an empty string.
+# The kind of a failure follows the exception's type and never its text, which a query can write: so each exception has the type
+# that it means, and what a reader of it should know here.
 ZSTD = "duckdb/third_party/zstd"
 ALLOCATOR = "duckdb/src/common/allocator"
+NO_SECRETS = 'PermissionException("Persistent secrets are not available: the sandbox has nothing to write to, only the result leaves it.")'
+
+
+def no_memory(error, what):
+    """C++ that ends with the right type where yyjson's `error` says that memory did not suffice to read or write."""
+    return (f"if ({error}.code == YYJSON_{what}_ERROR_MEMORY_ALLOCATION) "
+            '{ throw OutOfMemoryException("the JSON value does not fit into memory"); }')
+
+
 PATCHES = {
     f"{ALLOCATOR}/allocator_standard.cpp": [
         ("default_allocate_result = malloc(size);", "default_allocate_result = size > SIZE_MAX ? nullptr : malloc(size);", 1),
@@ -47,6 +59,54 @@ PATCHES = {
     "duckdb/extension/core_functions/aggregate/holistic/reservoir_quantile.cpp": [
         ("v = (T *)realloc(v,", "v = new_len > SIZE_MAX / sizeof(T) ? nullptr : (T *)realloc(v,", 1),
         ('InternalException("Memory allocation failure")', 'OutOfMemoryException("the sample does not fit into memory")', 1)],
+    "duckdb/src/include/duckdb/common/exception/catalog_exception.hpp": [
+        ("\tDUCKDB_API explicit CatalogException(const string &msg);",
+         "\tDUCKDB_API explicit CatalogException(const string &msg);\n\n"
+         "\tCatalogException(ExceptionType type, const string &msg) : Exception(type, msg) {\n\t}", 1)],
+    "duckdb/src/catalog/catalog.cpp": [
+        ("return CatalogException(error_message);", "return CatalogException(ExceptionType::MISSING_EXTENSION, error_message);", 2)],
+    "duckdb/src/planner/binder/statement/bind_copy.cpp": [
+        ('CatalogException(\n\t\t\t    "Copy Function with', 'MissingExtensionException(\n\t\t\t    "Copy Function with', 1)],
+    "duckdb/src/execution/operator/csv_scanner/encode/csv_encoder.cpp": [
+        ("throw InvalidInputException(error.str());", "throw MissingExtensionException(error.str());", 1)],
+    "duckdb/src/main/database.cpp": [
+        ('InvalidConfigurationException(" DuckDB currently', 'MissingExtensionException("DuckDB currently', 1)],
+    "duckdb/src/main/secret/secret_manager.cpp": [
+        ("throw InvalidInputException(error_message);",
+         "throw Exception(entry.empty() ? ExceptionType::INVALID_INPUT : ExceptionType::MISSING_EXTENSION, error_message);", 2),
+        ('InvalidInputException("Persistent secrets are disabled. Restart DuckDB and enable persistent secrets "\n'
+         '\t\t\t                            "through \'SET allow_persistent_secrets=true\'");', f"{NO_SECRETS};", 1),
+        ('InvalidInputException(\n\t\t\t\t    "Persistent secrets are currently disabled. To enable them, restart duckdb and "\n'
+         '\t\t\t\t    "run \'SET allow_persistent_secrets=true\'");', f"{NO_SECRETS};", 1)],
+    "duckdb/src/main/config.cpp": [
+        ('InvalidInputException("Cannot change configuration option \\"%s\\" - the configuration has been locked"',
+         'PermissionException("Cannot change configuration option \\"%s\\" - the configuration has been locked\\n'
+         'The job\'s profile fixes all settings, so that every worker gets the same result."', 1)],
+    "duckdb/src/common/thread_util.cpp": [
+        (f'InvalidInputException("ThreadUtil::{name} requires DuckDB to be compiled with thread support")',
+         'PermissionException("The sandbox has no clock to wait by.")', 1) for name in ("SleepMs", "SleepMicroSeconds")],
+    "duckdb/src/common/json_document.cpp": [
+        ("\t\terror.has_error = true;\n\t\terror.position = read_error.pos;",
+         f"\t\t{no_memory('read_error', 'READ')}\n\t\terror.has_error = true;\n\t\terror.position = read_error.pos;", 1),
+        ("\tif (!json) {\n\t\tthrow SerializationException(\"Failed to write JSON string: %s\", err.msg);",
+         f"\tif (!json) {{\n\t\t{no_memory('err', 'WRITE')}\n\t\tthrow SerializationException(\"Failed to write JSON string: %s\", err.msg);", 1)],
+    "duckdb/src/include/duckdb/function/cast/variant/json_to_variant.hpp": [
+        ("\t\tauto doc = yyjson_read_opts(", "\t\tyyjson_read_err read_error;\n\t\tauto doc = yyjson_read_opts(", 1),
+        ("json_allocator.GetYYAlc(), nullptr);\n\t\tif (!doc) {",
+         f"json_allocator.GetYYAlc(), &read_error);\n\t\tif (!doc) {{\n\t\t\t{no_memory('read_error', 'READ')}", 1)],
+    "duckdb/extension/json/include/json_common.hpp": [
+        ("\t\tD_ASSERT(error.code != YYJSON_READ_SUCCESS);",
+         f"\t\tD_ASSERT(error.code != YYJSON_READ_SUCCESS);\n\t\t{no_memory('error', 'READ')}", 1),
+        *((f"\tauto ret = {function}(val, JSONCommon::WRITE_FLAG, alc, &len_size_t, nullptr);",
+           f"\tyyjson_write_err err;\n\tauto ret = {function}(val, JSONCommon::WRITE_FLAG, alc, &len_size_t, &err);\n"
+           f"\tif (!ret) {{\n\t\t{no_memory('err', 'WRITE')}\n\t}}", 1) for function in ("yyjson_val_write_opts", "yyjson_mut_val_write_opts"))],
+    "duckdb/extension/json/json_functions/json_pretty.cpp": [
+        ("\tauto data = yyjson_val_write_opts(val, JSONCommon::WRITE_PRETTY_FLAG, alc, &len_size_t, nullptr);",
+         "\tyyjson_write_err err;\n\tauto data = yyjson_val_write_opts(val, JSONCommon::WRITE_PRETTY_FLAG, alc, &len_size_t, &err);\n"
+         f"\tif (!data) {{\n\t\t{no_memory('err', 'WRITE')}\n\t}}", 1)],
+    "duckdb/extension/json/json_reader.cpp": [
+        ("                               const string &extra) {\n\tstring unit",
+         f"                               const string &extra) {{\n\t{no_memory('err', 'READ')}\n\tstring unit", 1)],
     f"{ZSTD}/include/zstd/common/bitstream.h": [
         ("typedef size_t BitContainerType;", "typedef U64 BitContainerType;", 1),
         ("MEM_readLEST(bitD->ptr)", "MEM_readLE64(bitD->ptr)", 3),

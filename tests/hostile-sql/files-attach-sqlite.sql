@@ -1,3 +1,3 @@
 -- Opens a SQLite database.
--- ends: denied installs and loads no extensions
+-- ends: denied Loading external extensions is not supported
 ATTACH '/tmp/x.db' AS x (TYPE sqlite)

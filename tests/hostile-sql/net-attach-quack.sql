@@ -1,3 +1,3 @@
 -- Attaches another DuckDB over the network.
--- ends: denied installs and loads no extensions
+-- ends: denied Loading external extensions is not supported
 ATTACH 'quack:127.0.0.1' AS x

@@ -1,3 +1,3 @@
 -- Attaches a database in somebody's cloud.
--- ends: denied installs and loads no extensions
+-- ends: denied Loading external extensions is not supported
 ATTACH 'md:'

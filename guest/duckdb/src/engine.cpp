@@ -5,6 +5,7 @@
 #include "duckdb/common/arrow/arrow_converter.hpp"
 #include "duckdb/common/random_engine.hpp"
 #include "duckdb/common/string_util.hpp"
+#include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/virtual_file_system.hpp"
 #include "duckdb/main/client_config.hpp"
 #include "duckdb/main/query_result_stream.hpp"
@@ -57,40 +58,16 @@ struct Failure {
 	string message;
 };
 
-// Errors whose type says less than their text: what the text contains, whose fault that is, and what the reader should know.
-struct Reading {
-	const char *words;
-	query_engine_failure_kind_t kind;
-	const char *note;
-};
-constexpr const char *NO_EXTENSIONS = "\nThe sandbox has no network, and installs and loads no extensions.";
-constexpr Reading READINGS[] = {
-    {"configuration has been locked", QUERY_ENGINE_FAILURE_KIND_DENIED,
-     "\nThe job's profile fixes all settings, so that every worker gets the same result."},
-    // DuckDB goes on to advise INSTALL and LOAD.
-    {"but it exists in the", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
-    {"It is possible that the encoding exists in", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
-    {"ensure httpfs is loaded", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
-    {"Loading external extensions is not supported", QUERY_ENGINE_FAILURE_KIND_DENIED, NO_EXTENSIONS},
-    {"Persistent secrets are", QUERY_ENGINE_FAILURE_KIND_DENIED,
-     "\nThe sandbox has nothing to write to, only the result leaves it."},
-    {"compiled with thread support", QUERY_ENGINE_FAILURE_KIND_DENIED, "\nThe sandbox has no clock to wait by."},
-    {"memory allocation failed", QUERY_ENGINE_FAILURE_KIND_MEMORY, ""},
-};
-
+// The kind of a failure follows the exception's type alone, never words of its message, which a query can write: where
+// DuckDB's types say less than is meant, PATCHES in build.py mends them.
 [[noreturn]] void Throw(const ErrorData &error, optional_idx kind = optional_idx()) {
-	auto &message = error.Message();
-	for (auto &reading : READINGS) {
-		if (StringUtil::Contains(message, reading.words)) {
-			throw Failure {reading.kind, message + reading.note};
-		}
-	}
 	query_engine_failure_kind_t k = QUERY_ENGINE_FAILURE_KIND_QUERY;
 	string note;
 	switch (error.Type()) {
 	case ExceptionType::MISSING_EXTENSION:
 	case ExceptionType::AUTOLOAD:
-		note = NO_EXTENSIONS;
+		// DuckDB goes on to advise INSTALL and LOAD.
+		note = "\nThe sandbox has no network, and installs and loads no extensions.";
 		k = QUERY_ENGINE_FAILURE_KIND_DENIED;
 		break;
 	case ExceptionType::PERMISSION:
@@ -113,7 +90,7 @@ constexpr Reading READINGS[] = {
 			k = (query_engine_failure_kind_t)kind.GetIndex();
 		}
 	}
-	throw Failure {k, message + note};
+	throw Failure {k, error.Message() + note};
 }
 
 void Execute(const string &sql, optional_idx kind = optional_idx()) {
@@ -149,7 +126,8 @@ void MakeViews(const string &sql) {
 }
 
 // Types whose Arrow form would lose something leave as their text; `duckdb.type` keeps what they were. HUGEINT leaves
-// as DECIMAL(38,0), whose 128 bits hold it whole.
+// as DECIMAL(38,0), whose 128 bits hold it whole. A UNION leaves as a struct of its tag and its members, of which the
+// tagged one alone can have a value, since neither Parquet nor most readers of Arrow know unions.
 LogicalType ExportedType(const LogicalType &type) {
 	switch (type.id()) {
 	case LogicalTypeId::ENUM:
@@ -168,15 +146,85 @@ LogicalType ExportedType(const LogicalType &type) {
 		return LogicalType::ARRAY(ExportedType(ArrayType::GetChildType(type)), ArrayType::GetSize(type));
 	case LogicalTypeId::MAP:
 		return LogicalType::MAP(ExportedType(MapType::KeyType(type)), ExportedType(MapType::ValueType(type)));
-	case LogicalTypeId::STRUCT: {
+	case LogicalTypeId::STRUCT:
+	case LogicalTypeId::TUPLE: {
 		child_list_t<LogicalType> children;
 		for (auto &c : StructType::GetChildTypes(type)) {
 			children.emplace_back(c.first, ExportedType(c.second));
+		}
+		return type.id() == LogicalTypeId::TUPLE ? LogicalType::TUPLE(std::move(children)) : LogicalType::STRUCT(std::move(children));
+	}
+	case LogicalTypeId::UNION: {
+		case_insensitive_set_t names;
+		auto members = UnionType::CopyMemberTypes(type);
+		for (auto &m : members) {
+			names.insert(m.first.GetIdentifierName());
+		}
+		string tag = "tag";
+		while (names.count(tag)) {
+			tag += "_";
+		}
+		child_list_t<LogicalType> children {{Identifier(tag), LogicalType::VARCHAR}};
+		for (auto &m : members) {
+			children.emplace_back(m.first, ExportedType(m.second));
 		}
 		return LogicalType::STRUCT(std::move(children));
 	}
 	default:
 		return type;
+	}
+}
+
+Value Exported(const Value &value, const LogicalType &to);
+
+vector<Value> AllExported(const vector<Value> &values, const LogicalType &to) {
+	vector<Value> exported;
+	for (auto &v : values) {
+		exported.push_back(Exported(v, to));
+	}
+	return exported;
+}
+
+// `value` as its exported type. DuckDB has no cast out of a UNION into anything but text: what has one in it goes value by value.
+Value Exported(const Value &value, const LogicalType &to) {
+	auto &from = value.type();
+	if (value.IsNull()) {
+		return Value(to);
+	}
+	if (!TypeVisitor::Contains(from, LogicalTypeId::UNION)) {
+		return value.CastAs(*con->context, to);
+	}
+	switch (from.id()) {
+	case LogicalTypeId::LIST:
+		return Value::LIST(ListType::GetChildType(to), AllExported(ListValue::GetChildren(value), ListType::GetChildType(to)));
+	case LogicalTypeId::ARRAY:
+		return Value::ARRAY(ArrayType::GetChildType(to), AllExported(ArrayValue::GetChildren(value), ArrayType::GetChildType(to)));
+	case LogicalTypeId::MAP: {
+		vector<Value> keys, values;
+		for (auto &entry : MapValue::GetChildren(value)) {
+			auto &pair = StructValue::GetChildren(entry);
+			keys.push_back(Exported(pair[0], MapType::KeyType(to)));
+			values.push_back(Exported(pair[1], MapType::ValueType(to)));
+		}
+		return Value::MAP(MapType::KeyType(to), MapType::ValueType(to), std::move(keys), std::move(values));
+	}
+	case LogicalTypeId::UNION: {
+		auto tag = UnionValue::GetTag(value);
+		vector<Value> fields {Value(UnionType::GetMemberName(from, tag).GetIdentifierName())};
+		for (idx_t i = 0; i < UnionType::GetMemberCount(from); i++) {
+			auto &type = StructType::GetChildType(to, i + 1);
+			fields.push_back(i == tag ? Exported(UnionValue::GetValue(value), type) : Value(type));
+		}
+		return Value::STRUCT(to, std::move(fields));
+	}
+	default: {
+		auto &children = StructValue::GetChildren(value);
+		vector<Value> fields;
+		for (idx_t i = 0; i < children.size(); i++) {
+			fields.push_back(Exported(children[i], StructType::GetChildType(to, i)));
+		}
+		return Value::STRUCT(to, std::move(fields));
+	}
 	}
 }
 
@@ -197,7 +245,9 @@ public:
 			names.push_back(stream.ColumnName(c).GetIdentifierName());
 			texts.push_back(type.ToString());
 			types.push_back(ExportedType(type));
-			same.push_back(types.back() == type);
+			forms.push_back(types.back() == type                                   ? Form::SAME
+			                : TypeVisitor::Contains(type, LogicalTypeId::UNION) ? Form::VALUES
+			                                                                    : Form::CAST);
 		}
 		ArrowSchema schema;
 		schema.Init();
@@ -219,10 +269,18 @@ public:
 		auto n = rows_in.size();
 		chunk.Reset();
 		for (idx_t c = 0; c < types.size(); c++) {
-			if (same[c]) {
+			switch (forms[c]) {
+			case Form::SAME:
 				chunk.data[c].Reference(rows_in.data[c]);
-			} else {
+				break;
+			case Form::CAST:
 				VectorOperations::Cast(*con->context, rows_in.data[c], chunk.data[c], n);
+				break;
+			case Form::VALUES:
+				for (idx_t r = 0; r < n; r++) {
+					chunk.data[c].SetValue(r, Exported(rows_in.data[c].GetValue(r), types[c]));
+				}
+				break;
 			}
 		}
 		chunk.SetCardinality(n);
@@ -239,6 +297,9 @@ public:
 	}
 
 private:
+	// How a column's values become those of its exported type.
+	enum class Form { SAME, CAST, VALUES };
+
 	void Flush() {
 		if (!appender) {
 			return;
@@ -258,7 +319,7 @@ private:
 	}
 	ClientProperties properties;
 	vector<LogicalType> types;
-	vector<bool> same;
+	vector<Form> forms;
 	DataChunk chunk;
 	unique_ptr<ArrowAppender> appender;
 	eider_ipc *ipc = nullptr;
