@@ -5,6 +5,7 @@
 # make neighbours plays all strangers against honest jobs for ten minutes, and says what these saw of it
 # make fuzz-smoke runs each fuzz target for ten seconds, make fuzz for half an hour
 # make determinism runs the same jobs on images for other processors, and compares every outcome
+# make mutants removes one guard after the other and asks whether a test notices
 # make vm     boots Debian's kernel in an emulated machine, for tests of control groups and of a TPM's driver
 # make guest-image builds the image of a confidential guest and writes its measurement into policies/attest/sensitive.toml; make
 #   guest-image-check boots it, has it run a job, shows what it refuses, and (TWICE=1) builds it again elsewhere and compares
@@ -18,7 +19,7 @@ export EIDER_CACHE ?= $(OUT)/eider-cache
 export RUST_BACKTRACE ?= 0
 PYDEPS := $(OUT)/pydeps
 
-.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke determinism vm guest-image guest-image-check engine clean
+.PHONY: all build demo test check bench neighbours fuzz fuzz-smoke determinism mutants vm guest-image guest-image-check engine clean
 
 all: build
 
@@ -84,9 +85,17 @@ fuzz-smoke: toolchain
 fuzz:
 	@$(MAKE) --no-print-directory fuzz-smoke FUZZ_SECONDS=1800
 
+# WORDS=aarch64 for some of them. Cells of emulated processors need Debian's packages (250 MB) and a compiler with one architecture more than workers have.
 determinism: build
-	@echo "comparing processors: about 10 minutes on two cores, and 2 more for each processor the first time"
-	@$(OUT)/release/eider-determinism
+	@echo "comparing processors: about an hour on two cores the first time, 25 minutes after that, most of it in emulators"
+	@$(CARGO) build --release --locked --quiet -p eider-tests -p eider-bare-cell --features eider-bare-cell/arm64 \
+	  --bin eider-determinism --bin eider-bare-cell
+	@python3 tests/determinism/emulated.py $(OUT)/emulated $(OUT)/release/eider-bare-cell
+	@EIDER_EMULATED=$(OUT)/emulated $(OUT)/release/eider-determinism $(WORDS)
+
+# WORDS=attest for some of them, WORDS=slow for those too that need the end-to-end suites.
+mutants: toolchain
+	@python3 tests/mutants/run.py $(OUT)/mutants $(WORDS)
 
 vm: build
 	@$(OUT)/release/eider-vm

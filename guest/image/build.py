@@ -99,8 +99,8 @@ def run(args, what, **kwargs):
 
 # ---- packages
 
-def lock():
-    with open(os.path.join(HERE, "packages.lock")) as f:
+def lock(path=os.path.join(HERE, "packages.lock")):
+    with open(path) as f:
         lines = [line.split() for line in f if line.strip() and not line.startswith("#")]
     return {name: (digest, path) for digest, name, path in lines}
 
@@ -112,12 +112,12 @@ def archives():
     return found or fail("apt has no archive (`apt-get update` may help)")
 
 
-def fetch(out):
+def fetch(out, lock_file=os.path.join(HERE, "packages.lock")):
     """All packages, each checked; name -> path."""
     folder = os.path.join(out, "packages")
     os.makedirs(folder, exist_ok=True)
     packages = {}
-    for name, (digest, path) in lock().items():
+    for name, (digest, path) in lock(lock_file).items():
         to = packages[name] = os.path.join(folder, os.path.basename(path))
         if not os.path.exists(to):
             say(f"fetching {os.path.basename(path)}")
@@ -125,7 +125,7 @@ def fetch(out):
             os.rename(to + ".part", to)
         if sha256(to) != digest:
             os.rename(to, to + ".rejected")
-            fail(f"{os.path.basename(path)} is not what packages.lock pins; it is beside it as .rejected")
+            fail(f"{os.path.basename(path)} is not what {lock_file} pins; it is beside it as .rejected")
     return packages
 
 
@@ -142,8 +142,8 @@ def download(path, to):
          "`packages` of the output, or raise the version in packages.lock, which changes the measurement")
 
 
-def contents(package, wanted):
-    """Files of a Debian package: path -> bytes, symbolic links followed within their folder."""
+def archive_of(package):
+    """The files of a Debian package."""
     with open(package, "rb") as f:
         data = f.read()
     at, members = 8, {}
@@ -151,7 +151,17 @@ def contents(package, wanted):
         name, size = data[at:at + 16].decode().strip().rstrip("/"), int(data[at + 48:at + 58])
         members[name] = data[at + 60:at + 60 + size]
         at += 60 + size + size % 2
-    archive = tarfile.open(fileobj=io.BytesIO(lzma.decompress(members["data.tar.xz"])))
+    return tarfile.open(fileobj=io.BytesIO(lzma.decompress(members["data.tar.xz"])))
+
+
+def unpack(package, root):
+    """All files of a Debian package, under a folder."""
+    archive_of(package).extractall(root)  # pinned by its hash
+
+
+def contents(package, wanted):
+    """Files of a Debian package: path -> bytes, symbolic links followed within their folder."""
+    archive = archive_of(package)
     files = {m.name.removeprefix("./"): m for m in archive.getmembers()}
     found = {}
     for path in wanted(files):
