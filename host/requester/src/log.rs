@@ -100,9 +100,15 @@ impl JobLog {
 
     pub(crate) fn append(&mut self, event: JobEvent) {
         self.notices.send_modify(|notice| notice.apply(&event));
-        // A job that has more keeps the first ones and its end.
-        let kept = self.entries.len() < JobRecord::MOMENTS_MAX && !matches!(event, JobEvent::Verified(_));
-        if kept || matches!(event, JobEvent::Done(_)) {
+        // A job that has more keeps the first ones, its end, and what an audit cannot do without.
+        let limit = match event {
+            JobEvent::Verified(_) => 0,
+            JobEvent::Offered(_) | JobEvent::Bid(_, false) | JobEvent::Challenged(_) => JobRecord::MOMENTS_MAX,
+            JobEvent::FirstByte(_) | JobEvent::Slow(_) => JobRecord::MOMENTS_MAX,
+            JobEvent::Done(_) => usize::MAX,
+            _ => JobRecord::ALL_MOMENTS_MAX,
+        };
+        if self.entries.len() < limit {
             self.entries.push((self.started.elapsed().as_secs_f64() * 1e3, event));
         }
     }
@@ -131,4 +137,36 @@ fn moment(ms: f64, event: &JobEvent) -> Option<Moment> {
         JobEvent::Done(_) => (None, What::Done),
     };
     Some(Moment { ms, peer, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_job_loses_whom_it_asked_and_keeps_who_answered() {
+        let mut log = JobLog::new(watch::Sender::default());
+        for _ in 0..JobRecord::MOMENTS_MAX {
+            log.append(JobEvent::Offered(0));
+        }
+        let said = [
+            (JobEvent::Offered(1), false),
+            (JobEvent::Bid(1, false), false),
+            (JobEvent::Bid(2, true), true),
+            (JobEvent::Dispatched { peer: 2, seat: 0, among: vec![(2, 1)] }, true),
+            (JobEvent::Committed(2), true),
+            (JobEvent::Verified(1), false),
+            (JobEvent::Reset(1, ResetCode::JobEnded), true),
+            (JobEvent::Done(JobEnd::Verified), true),
+        ];
+        for (event, is_kept) in said {
+            let before = log.entries.len();
+            log.append(event.clone());
+            assert_eq!(log.entries.len() > before, is_kept, "{event:?}");
+        }
+        for _ in 0..JobRecord::ALL_MOMENTS_MAX {
+            log.append(JobEvent::Bid(1, true));
+        }
+        assert_eq!(log.entries.len(), JobRecord::ALL_MOMENTS_MAX);
+    }
 }

@@ -98,6 +98,9 @@ fn form(e: impl std::fmt::Display) -> AuditError {
     AuditError::Form(e.to_string())
 }
 
+/// Files of an archive, in order: name and bytes.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// A tar of these files, the same for the same files.
 fn tar_of(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, AuditError> {
     let mut tar = tar::Builder::new(vec![]);
@@ -113,7 +116,7 @@ fn tar_of(files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, AuditError> {
 
 /// The files of a tar. Together they hold no more than it does: what is no plain file, such as one with holes, is refused
 /// before it is read.
-fn files_of(tar: &[u8]) -> Result<Vec<(String, Vec<u8>)>, AuditError> {
+fn files_of(tar: &[u8]) -> Result<Files, AuditError> {
     let (mut files, mut left) = (vec![], tar.len() as u64);
     for entry in tar::Archive::new(tar).entries().map_err(form)?.raw(true) {
         let entry = entry.map_err(form)?;
@@ -132,14 +135,11 @@ fn files_of(tar: &[u8]) -> Result<Vec<(String, Vec<u8>)>, AuditError> {
     Ok(files)
 }
 
-/// Makes the archive of a job out of the texts of its record and policy.
-///
-/// # Errors
-/// [`AuditError`], if what is kept of the job does not hold.
-pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result<Vec<u8>, AuditError> {
-    let mut files = vec![("record.json".to_string(), record.as_bytes().to_vec())];
-    files.extend(policy.map(|text| ("policy.toml".to_string(), text.as_bytes().to_vec())));
-    let parsed: JobRecord = serde_json::from_str(record).map_err(form)?;
+/// The record, and all files that the manifest of its archive names: these, in this order, and no others.
+fn contents(record: &[u8], policy: Option<&[u8]>) -> Result<(JobRecord, Files), AuditError> {
+    let mut files = vec![("record.json".to_string(), record.to_vec())];
+    files.extend(policy.map(|text| ("policy.toml".to_string(), text.to_vec())));
+    let parsed: JobRecord = serde_json::from_slice(record).map_err(form)?;
     for peer in &parsed.peers {
         if let Some(envelope) = bid_of(parsed.version, peer)?.and_then(|(_, bid)| bid.evidence) {
             let name = format!("evidence/{}.cbor", hex::encode(Envelope::hash(&envelope).as_bytes()));
@@ -148,6 +148,15 @@ pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result
             }
         }
     }
+    Ok((parsed, files))
+}
+
+/// Makes the archive of a job out of the texts of its record and policy.
+///
+/// # Errors
+/// [`AuditError`], if what is kept of the job does not hold.
+pub fn export(identity: &Identity, record: &str, policy: Option<&str>) -> Result<Vec<u8>, AuditError> {
+    let (_, mut files) = contents(record.as_bytes(), policy.map(str::as_bytes))?;
     let entry = |(name, bytes): &(String, Vec<u8>)| {
         (name.clone(), Entry { bytes: bytes.len() as u64, blake3: blake3::hash(bytes).into() })
     };
@@ -188,11 +197,13 @@ pub fn open(bytes: &[u8]) -> Result<Archive, AuditError> {
     if let Some(name) = found.keys().chain(manifest.files.keys()).find(|n| found.get(*n) != manifest.files.get(*n)) {
         return Err(AuditError::Changed(format!("{name} is not as the manifest says")));
     }
-    let record: JobRecord = serde_json::from_slice(file("record.json")?).map_err(form)?;
-    let policy = file("policy.toml").ok().map(AttestPolicy::parse).transpose()?;
-    // What is between and behind the files is fixed too, and so is the form of the two that nobody signs.
-    let canonical = serde_json::to_vec(&seal).map_err(form)? == file("manifest.sig")? && tar_of(&files)? == bytes;
-    if !canonical {
+    let policy = file("policy.toml").ok();
+    let (record, mut whole) = contents(file("record.json")?, policy)?;
+    let policy = policy.map(AttestPolicy::parse).transpose()?;
+    // Each file once and no other; what is between and behind them is fixed too, and so is the form of the two that nobody signs.
+    let seal = serde_json::to_vec(&seal).map_err(form)?;
+    whole.splice(0..0, [("manifest.json".to_string(), manifest_bytes.to_vec()), ("manifest.sig".to_string(), seal)]);
+    if tar_of(&whole)? != bytes {
         return Err(AuditError::Changed("it is not in the one form that an archive has".into()));
     }
     let archive = Archive { record, policy };

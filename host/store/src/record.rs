@@ -411,8 +411,10 @@ const SENTENCES: &[(ResetCode, &str)] = &[
 impl JobRecord {
     /// Candidates of one job: each is dialled, and may send a Bid with evidence.
     pub const PEERS_MAX: usize = 4096;
-    /// Moments that one job's log has at most, beside its end: several for each of a thousand candidates.
+    /// Moments after which a log keeps those alone that the audit's checks are of: several for each of a thousand candidates.
     pub const MOMENTS_MAX: usize = 50_000;
+    /// Moments that a log has at most, beside its end.
+    pub const ALL_MOMENTS_MAX: usize = 4 * Self::MOMENTS_MAX;
     /// Bytes of signed Bids that one record keeps. Of the rest it has the hash.
     pub const BIDS_MAX: usize = 16 << 20;
 

@@ -78,8 +78,8 @@ impl Check<'_> {
             ("peers.appraisal.at", some(judged.clone()), "at which second of the job evidence was judged"),
             (
                 "peers.appraisal",
-                some(judged.into_iter().filter(|p| self.words[*p].bid.is_none()).collect()),
-                "the verdict on evidence that is not kept",
+                some(candidates(&|p| self.is_verdict_alone(p))),
+                "the verdict on evidence that is not kept; and whether there was one, of who did not get the task",
             ),
             (
                 "peers.bid_hash",
@@ -98,6 +98,13 @@ impl Check<'_> {
             ("timeline.what.dispatch.among", all, "whose Bids were held when a seat was drawn, and what each weighed"),
         ];
         entries.into_iter().filter_map(|(field, of, why)| of.map(|of| Alone { field, of, why })).collect()
+    }
+
+    /// Whether a verdict is of a Bid that is not kept, or could be left out, or has been.
+    fn is_verdict_alone(&self, p: usize) -> bool {
+        let judged = self.record.peers[p].appraisal.is_some();
+        judged && self.words[p].bid.is_none()
+            || !self.has_task(p) && (judged || self.offer.attest.is_some() && self.words[p].accept().is_some())
     }
 
     /// Whether nothing that is signed shows this candidate's fate.

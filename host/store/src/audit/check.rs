@@ -19,7 +19,7 @@ use crate::record::{JobRecord, What};
 pub(super) struct Check<'a> {
     pub(super) record: &'a JobRecord,
     policy: Option<&'a AttestPolicy>,
-    offer: &'a Offer,
+    pub(super) offer: &'a Offer,
     pub(super) words: Vec<Words>,
     /// Moments of each candidate, in order.
     moments: Vec<Vec<&'a What>>,
@@ -49,7 +49,7 @@ impl<'a> Check<'a> {
         let moments = record.timeline.len();
         // What follows may look at each candidate for each.
         let fits = peers <= JobRecord::PEERS_MAX && record.agreed.len() <= peers && named <= 2 * peers;
-        ensure(fits && record.split.len() <= named && moments <= JobRecord::MOMENTS_MAX + 1, || {
+        ensure(fits && record.split.len() <= named && moments <= JobRecord::ALL_MOMENTS_MAX + 1, || {
             "more candidates, commits or moments than a job can have".into()
         })?;
         let words = record.peers.iter().map(|p| words(record, offer, p)).collect::<Result<_, _>>()?;
@@ -65,7 +65,8 @@ impl<'a> Check<'a> {
         Ok(Self { record, policy: archive.policy.as_ref(), offer, words, moments })
     }
 
-    /// The log of a very large job is cut: what came later is not in it.
+    /// The log of a very large job is cut: of what came later it has seats, Bids in favour of one, Commits, quorums and resets, but
+    /// not whom else it asked. So what is checked of these is checked of every log.
     fn log_is_whole(&self) -> bool {
         self.record.timeline.len() < JobRecord::MOMENTS_MAX
     }

@@ -7,9 +7,9 @@ mod grid;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eider_protocol::{DataClass, Hash, Identity, Offer, OfferId, Signed, Terms, Version};
-use eider_store::JobRecord;
+use eider_protocol::{DataClass, Hash, Identity, Offer, OfferId, Outcome, Signed, Terms, Verdict, Version};
 use eider_store::audit::{self, Archive, AuditError};
+use eider_store::{Fate, JobEnd, JobRecord, Moment, What};
 use grid::{ALL, Does, Grid, Scenario, requester};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -246,7 +246,12 @@ fn only_in(one: &Value, other: &Value) -> Option<&'static str> {
 /// What a liar also writes otherwise, so that one part of the record does not give the other away.
 fn consistent(changed: &Value) -> Option<Value> {
     let mut record: JobRecord = serde_json::from_value(changed.clone()).ok()?;
-    record.peers.iter_mut().for_each(|p| p.at_fault = p.fate.is_fault());
+    for peer in &mut record.peers {
+        peer.at_fault = peer.fate.is_fault();
+        if peer.appraisal.is_none() {
+            peer.known = None;
+        }
+    }
     if let Some(outcome) = &record.outcome {
         record.digest = Some(outcome.digest());
     }
@@ -357,6 +362,134 @@ fn an_offer_that_is_signed_again_is_convicted_by_whatever_one_worker_signed() {
         }
     }
     assert_eq!(nobody, 1);
+}
+
+/// Lies of several words that fit each other: what is found is what they are about.
+#[test]
+fn a_result_without_a_quorum_and_a_seat_out_of_turn_are_found() {
+    use Does::*;
+    let lone = scenario(&[Agrees, GivesUp, GivesUp], 3, 2);
+    let mut record = Grid::run(&lone);
+    assert_eq!(record.end, JobEnd::NoQuorum);
+    let who = record.peers.iter().position(|p| p.commit.is_some()).unwrap();
+    record.end = JobEnd::Verified;
+    record.outcome = record.peers[who].commit.clone();
+    record.digest = record.outcome.as_ref().map(Outcome::digest);
+    record.deliverer = record.peers[who].node;
+    record.agreed = record.deliverer.into_iter().collect();
+    record.peers[who].fate = Fate::Settled { verdict: Verdict::Delivered };
+    record.timeline.retain(|m| m.peer != Some(who) || !matches!(m.what, What::Reset(_)));
+    let (done, ms) = (record.timeline.len() - 1, record.timeline.last().unwrap().ms);
+    assert_eq!(record.timeline[done].what, What::Done);
+    record.timeline.insert(done, Moment { ms, peer: Some(who), what: What::Quorum });
+    let found = archive(&lone, &consistent(&json(&record)).unwrap()).unwrap_err().to_string();
+    assert!(found.contains("fewer agreed than the quorum"), "{found}");
+
+    let many = scenario(&[GivesUp; 8], 1, 1);
+    let mut record = Grid::run(&many);
+    let seat = |p| move |m: &Moment| m.peer == Some(p) && matches!(m.what, What::Dispatch { .. });
+    let (at, given) =
+        record.timeline.iter().enumerate().find_map(|(i, m)| Some((i, m.peer.filter(|p| seat(*p)(m))?))).unwrap();
+    let other = (0..8).find(|p| !record.timeline.iter().any(seat(*p))).expect("there are more candidates than seats");
+    let swapped = |p: usize| {
+        if p == given {
+            other
+        } else if p == other {
+            given
+        } else {
+            p
+        }
+    };
+    for (i, moment) in record.timeline.iter_mut().enumerate().skip(at) {
+        moment.peer = moment.peer.map(swapped);
+        if let What::Dispatch { among, .. } = &mut moment.what
+            && i > at
+        {
+            among.iter_mut().for_each(|(p, _)| *p = swapped(*p));
+            among.sort_unstable();
+        }
+    }
+    let fate = record.peers[given].fate.clone();
+    record.peers[given].fate = std::mem::replace(&mut record.peers[other].fate, fate);
+    let found = archive(&many, &consistent(&json(&record)).unwrap()).unwrap_err().to_string();
+    assert!(found.contains("another candidate than the draw gives it to"), "{found}");
+}
+
+#[test]
+fn who_was_given_the_task_has_a_verdict() {
+    use Does::*;
+    let scenario = Scenario { policy: Some(DEVELOPMENT.into()), ..scenario(&[Agrees, Agrees, Dissents], 3, 2) };
+    for p in 0..3 {
+        let mut record = Grid::run(&scenario);
+        (record.peers[p].appraisal, record.peers[p].known) = (None, None);
+        let found = archive(&scenario, &json(&record)).unwrap_err().to_string();
+        assert!(found.contains("was given the task, and has not proven enough"), "{found}");
+    }
+}
+
+#[test]
+fn a_log_that_was_made_long_hides_no_seat() {
+    use Does::*;
+    let scenario = scenario(&[Agrees, Agrees, Agrees], 2, 2);
+    let genuine = Grid::run(&scenario);
+    let longer = |keeps: fn(&What) -> bool| {
+        let mut record = genuine.clone();
+        record.timeline.retain(|m| keeps(&m.what));
+        let first = record.timeline.iter().find(|m| m.what == What::Offer).unwrap().clone();
+        let more = JobRecord::MOMENTS_MAX - record.timeline.len();
+        record.timeline.splice(0..0, std::iter::repeat_n(first, more));
+        record.peers.iter_mut().for_each(|p| p.input_bytes = 0);
+        archive(&scenario, &json(&record)).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(longer(|_| true), Ok(()), "whom it asked, and how often, is its word");
+    let found = longer(|what| !matches!(what, What::Dispatch { .. }));
+    assert!(found.as_ref().is_err_and(|why| why.contains("before it had the task")), "{found:?}");
+    let found = longer(|what| matches!(what, What::Offer | What::Bid | What::Reset(_) | What::Done));
+    assert!(found.as_ref().is_err_and(|why| why.contains("more or less often than it signed")), "{found:?}");
+}
+
+#[test]
+fn a_file_that_stands_twice_or_that_nobody_signed_is_refused() {
+    use std::io::Read;
+    let scenario = scenario(&[Does::Agrees, Does::Agrees, Does::GivesUp], 2, 2);
+    let record = json(&Grid::run(&scenario));
+    let whole = audit::export(&requester(), &record.to_string(), None).unwrap();
+    let mut other = record.clone();
+    other["peers"][0]["address"] = "192.0.2.66:1".into();
+    let mut genuine = vec![];
+    for entry in tar::Archive::new(&whole[..]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().to_string();
+        let mut content = vec![];
+        entry.read_to_end(&mut content).unwrap();
+        genuine.push((name, content));
+    }
+    let opened = |files: &[(String, Vec<u8>)]| {
+        let mut tar = tar::Builder::new(vec![]);
+        for (name, bytes) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_mtime(0);
+            tar.append_data(&mut header, name, &bytes[..]).unwrap();
+        }
+        audit::open(&tar.into_inner().unwrap())
+    };
+    assert!(opened(&genuine).is_ok());
+    for (name, bytes) in
+        [("record.json", other.to_string().into_bytes()), ("manifest.more", vec![1]), ("policy.toml", vec![])]
+    {
+        for at in 0..=genuine.len() {
+            let mut files = genuine.clone();
+            files.insert(at, (name.to_string(), bytes.clone()));
+            assert!(opened(&files).is_err(), "{name} at {at}");
+        }
+    }
+    for (a, b) in [(0, 1), (1, 2)] {
+        let mut files = genuine.clone();
+        files.swap(a, b);
+        assert!(opened(&files).is_err(), "{a} and {b} change places");
+    }
 }
 
 #[test]

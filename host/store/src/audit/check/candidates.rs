@@ -20,7 +20,7 @@ impl Check<'_> {
         let bid = peer.signed_bid.as_deref().map(unhex).transpose()?;
         is(bid.is_none_or(|b| peer.bid_hash == Some(blake3::hash(&b).into())), "signed another Bid than is named")?;
         if let Some(first) = &words.first {
-            is(self.was_dispatched(p) || !self.log_is_whole(), "committed to a task that it is not said to have got")?;
+            is(self.was_dispatched(p), "committed to a task that it is not said to have got")?;
             is(words.bid_fits(first.price), "committed at another price than it bid, or never bid in favour")?;
             // A Bid of a worker that committed is dropped only where the largest would not have found room.
             let kept: usize = self.record.peers.iter().filter_map(|p| Some(p.signed_bid.as_ref()?.len() / 2)).sum();
@@ -60,8 +60,15 @@ impl Check<'_> {
                 lacking.is_none()
             }
         };
-        let of_quorum = peer.node.is_some_and(|n| self.record.agreed.contains(&n)) && self.words[p].first.is_some();
-        is(enough || !(of_quorum || matches!(peer.fate, Fate::Settled { .. })), "agreed, and has not proven enough")
+        is(enough || !self.has_task(p), "was given the task, and has not proven enough")
+    }
+
+    /// Whether a candidate got the task, and not only once before it was asked again, when it is judged anew.
+    pub(in crate::audit) fn has_task(&self, p: usize) -> bool {
+        let since = self.moments[p].iter().rposition(|w| **w == What::Offer).unwrap_or(0);
+        let dispatched = self.moments[p][since..].iter().any(|w| matches!(w, What::Dispatch { .. }));
+        // Who was asked again last, a log that is cut may not say.
+        self.words[p].first.is_some() || dispatched && self.log_is_whole()
     }
 
     /// What became of a candidate, as far as signatures and moments show it.

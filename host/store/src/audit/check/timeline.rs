@@ -35,7 +35,7 @@ impl Check<'_> {
             match what {
                 What::Offer => (offered, bid) = (true, false),
                 What::Bid => {
-                    is(offered && !bid, "bid more often than it was asked")?;
+                    is(offered && !bid || !self.log_is_whole(), "bid more often than it was asked")?;
                     bid = true;
                 }
                 What::Challenge => is(bid && self.offer.attest.is_some(), "was challenged for no evidence")?,
@@ -62,12 +62,10 @@ impl Check<'_> {
                 What::Reset(_) | What::Done => {}
             }
         }
-        if self.log_is_whole() {
-            let (first, second) = (usize::from(words.first.is_some()), usize::from(words.second.is_some()));
-            is(commits == (first, second), "committed more or less often than it signed")?;
-            is(bid == peer.bid_hash.is_some(), "bid, and its Bid is not named, or the other way round")?;
-        }
-        Ok(())
+        let (first, second) = (usize::from(words.first.is_some()), usize::from(words.second.is_some()));
+        is(commits == (first, second), "committed more or less often than it signed")?;
+        let named = bid == peer.bid_hash.is_some() || !self.log_is_whole();
+        is(named, "bid, and its Bid is not named, or the other way round")
     }
 
     /// Draws each seat again, from a seed that the Offer committed to before there were bids ([P-OFFER-3]).
