@@ -208,14 +208,6 @@ pub(crate) fn seconds(time: x509_cert::time::Time) -> i64 {
     i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Those of these certificates that say that they are roots, as if a policy pinned them: to see what a chain is worth before any
-/// policy is known.
-pub(crate) fn own_roots(issuers: &[&[u8]]) -> Vec<Root> {
-    let parsed = issuers.iter().filter_map(|der| Parsed::new(der).ok());
-    let own = parsed.filter(Parsed::is_self_issued);
-    own.map(|c| Root { name: c.name(), sha256: c.sha256, from: "what came with the evidence".into() }).collect()
-}
-
 /// Splits endorsements into certificates and revocation lists. What is neither counts as a certificate, and fails there.
 pub fn split<'a>(endorsements: impl IntoIterator<Item = &'a [u8]>) -> (Vec<&'a [u8]>, Vec<&'a [u8]>) {
     endorsements.into_iter().partition(|der| !crl::is_list(der))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes of the largest envelope: a Bid carries it.
 pub const ENVELOPE_MAX: usize = 256 << 10;
 /// Endorsements in one envelope.
-const ENDORSEMENTS_MAX: usize = 16;
+pub const ENDORSEMENTS_MAX: usize = 16;
 const DOMAIN: &[u8] = b"eider/1 envelope\0";
 
 /// What a worker has proven of its hardware.

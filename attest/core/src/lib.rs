@@ -25,7 +25,7 @@ pub use appraisal::{
 };
 pub use binding::Binding;
 pub use chain::Chain;
-pub use envelope::{ENVELOPE_MAX, Envelope, EnvelopeError, EvidenceKind, Tier};
+pub use envelope::{ENDORSEMENTS_MAX, ENVELOPE_MAX, Envelope, EnvelopeError, EvidenceKind, Tier};
 pub use policy::{Accept, AttestPolicy, AttestPolicyError, Floor, Image, Known, Measurement, Pcr, Root, Value};
 pub use reason::{Class, Code, Reason};
 pub use staple::{Worth, stapled};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::registers;
+use crate::snp::ALIASES_UNCHECKED;
 use crate::tpm2::eventlog::SECURE_BOOT;
 use crate::{Accept, AttestPolicy, EvidenceKind, Tier};
 
@@ -72,8 +73,16 @@ fn boots(accept: &Accept, notes: &mut Vec<String>) {
 }
 
 fn code(kind: EvidenceKind, accept: &Accept, notes: &mut Vec<String>) {
+    if kind == EvidenceKind::Tdx && accept.evaluation.unwrap_or(0) == 0 {
+        notes.push("no `evaluation`: `UpToDate` is as of an evaluation of Intel's that the worker chooses".into());
+    }
     if accept.debug {
         notes.push("guests that can be inspected from outside are accepted (`debug`)".into());
+    }
+    if kind == EvidenceKind::SevSnp && accept.platform.iter().any(|word| word == ALIASES_UNCHECKED) {
+        notes.push(format!(
+            "machines whose memory was not searched for aliases are accepted (`{ALIASES_UNCHECKED}`): BadRAM is open on them"
+        ));
     }
     if accept.any_measurement {
         return notes.push("any code is accepted (`any_measurement`): its owner may read the data".into());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use eider_protocol::{DataClass, Hash};
 use serde::Deserialize;
 
-use crate::snp::Product;
+use crate::snp::{PLATFORM, Product};
 use crate::tpm2::eventlog::SECURE_BOOT;
 use crate::{EvidenceKind, Tier};
 
@@ -137,10 +137,12 @@ pub struct Accept {
     pub author_keys: Option<Vec<Known>>,
     /// `tdx`: TCB statuses that are accepted.
     pub statuses: Vec<String>,
+    /// `tdx`: the least number of Intel's evaluation (`tcbEvaluationDataNumber`) that TCB info and QE identity must be of; any, unless said.
+    pub evaluation: Option<u32>,
     /// `tdx`: advisories that are not accepted whatever the status.
     pub deny_advisories: Vec<String>,
     /// `tdx`, `sev-snp`: properties of the machine that are accepted: `smt`; with `tdx`, for servers with several packages,
-    /// `dynamic` and `cached-keys` too.
+    /// `dynamic` and `cached-keys` too; with `sev-snp`, `aliases-unchecked`, for firmware that has not searched memory for aliases.
     pub platform: Vec<String>,
     /// `tdx`: machines that are accepted, by PPID (16 bytes, in the certificate of the platform's key); any, if there is no list.
     pub ppids: Option<Vec<Known>>,
@@ -358,6 +360,7 @@ impl Accept {
             ("platform", !self.platform.is_empty(), &[SevSnp, Tdx]),
             ("statuses", !self.statuses.is_empty(), &[Tdx]),
             ("deny_advisories", !self.deny_advisories.is_empty(), &[Tdx]),
+            ("evaluation", self.evaluation.is_some(), &[Tdx]),
             ("ppids", self.ppids.is_some(), &[Tdx]),
         ];
         fields.into_iter().find(|(_, given, kinds)| *given && !kinds.contains(&kind)).map(|(name, ..)| name)
@@ -378,8 +381,9 @@ impl Accept {
                     return Some((format!("[sev-snp.products.{product}]"), format!("{product} {why}")));
                 }
             }
-            if let Some(word) = self.platform.iter().find(|word| *word != "smt") {
-                return Some(("platform".into(), format!("sev-snp knows no `{word}`; it knows `smt`")));
+            if let Some(word) = self.platform.iter().find(|word| !PLATFORM.contains(&word.as_str())) {
+                let known = PLATFORM.map(|word| format!("`{word}`")).join(" and ");
+                return Some(("platform".into(), format!("sev-snp knows no `{word}`; it knows {known}")));
             }
         }
         let lists = [

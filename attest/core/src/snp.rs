@@ -24,7 +24,7 @@ use x509_cert::der::{
 
 use crate::chain::{self, Parsed};
 use crate::{
-    Accept, Chain, Code, EvidenceKind, Findings, Floor, Given, Known, Reason, Status, TrustVector, Verifier,
+    Accept, Chain, Code, EvidenceKind, Findings, Floor, Given, Known, Reason, Root, Status, TrustVector, Verifier,
     tee::{accept, judge, measured},
 };
 
@@ -127,6 +127,13 @@ impl fmt::Display for Product {
     }
 }
 
+/// Of machines: they run simultaneous threads.
+const SMT: &str = "smt";
+/// Of machines: firmware has not found their memory free of aliases.
+pub(crate) const ALIASES_UNCHECKED: &str = "aliases-unchecked";
+/// Properties that a policy may accept.
+pub(crate) const PLATFORM: [&str; 2] = [SMT, ALIASES_UNCHECKED];
+
 /// Bits of a guest's policy.
 const SMT_ALLOWED: u64 = 1 << 16;
 const ALWAYS_SET: u64 = 1 << 17;
@@ -157,18 +164,17 @@ pub fn verify(report_data: &[u8; 64], given: &Given<'_>, findings: &mut Findings
     verdict
 }
 
-/// What endorsements of a report are worth before any policy is known: reasons, window and numbers, their own root taken for
-/// pinned, and revocation lists wanted.
+/// What endorsements of a report are worth before any policy is known: reasons, window and numbers, with these roots pinned, and
+/// revocation lists wanted. A root that came along is none: anybody can certify a key that reports show.
 ///
 /// # Errors
 /// What makes the rest meaningless, such as a certificate of another chip or of other firmware than has signed.
-pub fn stapled(report: &[u8], endorsements: &[Vec<u8>], now: i64) -> Result<Findings, Reason> {
+pub fn stapled(report: &[u8], endorsements: &[Vec<u8>], roots: &[Root], now: i64) -> Result<Findings, Reason> {
     let report = Report::parse(report)?;
     let missing = || Reason::new(Code::ChainInvalid, "no VCEK or VLEK certificate is at hand");
     let (leaf, rest) = endorsements.split_first().ok_or_else(missing)?;
     let (issuers, lists) = chain::split(rest.iter().map(Vec::as_slice));
-    let roots = chain::own_roots(&issuers);
-    let chain = Chain { leaf, issuers, lists, roots: &roots, purpose: None, revocation: true };
+    let chain = Chain { leaf, issuers, lists, roots, purpose: None, revocation: true };
     let mut findings = Findings::default();
     let path = chain.check(now, &BTreeMap::new(), &mut findings)?;
     let signer = path.first().ok_or_else(missing)?;
@@ -223,6 +229,12 @@ impl<'a> Report<'a> {
 
     fn has_smt(&self) -> bool {
         self.0[0x40] & 1 == 1
+    }
+
+    /// ALIAS_CHECK_COMPLETE of PLATFORM_INFO: since the machine was reset, memory was searched for addresses that lead to one place,
+    /// and none are there (CVE-2024-21944, AMD-SB-3015). Firmware that does not look leaves it 0.
+    fn is_free_of_aliases(&self) -> bool {
+        self.0[0x40] >> 5 & 1 == 1
     }
 
     /// Family, model and stepping; reports of version 2 do not say.
@@ -437,9 +449,17 @@ fn guest(report: &Report<'_>, accept: &Accept, findings: &mut Findings) {
     if policy & RESERVED != 0 {
         refused("bits from 26 on are set, and what they allow is not known");
     }
-    if (policy & SMT_ALLOWED != 0 || report.has_smt()) && !accept.platform.iter().any(|word| word == "smt") {
+    let accepts = |property: &str| accept.platform.iter().any(|word| word == property);
+    if (policy & SMT_ALLOWED != 0 || report.has_smt()) && !accepts(SMT) {
         let what = if report.has_smt() { "the machine has it on" } else { "the guest's policy allows it (bit 16)" };
         findings.reason(Code::PlatformRefused, format!("`smt` is not in the policy's `platform`; {what}"));
+    }
+    if !report.is_free_of_aliases() && !accepts(ALIASES_UNCHECKED) {
+        let detail = format!(
+            "firmware has not found memory free of aliases (ALIAS_CHECK_COMPLETE is 0, AMD-SB-3015): update it; \
+             `{ALIASES_UNCHECKED}` is not in the policy's `platform`"
+        );
+        findings.reason(Code::PlatformRefused, detail);
     }
     let lists = [
         ("id_keys", &accept.id_keys, Some(report.id_key())),

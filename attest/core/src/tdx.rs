@@ -76,6 +76,7 @@ pub fn verify(given: &Given<'_>, report_data: &[u8; 64], findings: &mut Findings
     let collateral = Collateral::parse(stapled, &quote)?;
     let (root, pinned) = collateral.root(accept, findings)?;
     collateral.check(findings)?;
+    evaluation(&collateral, accept, findings);
     quote.check(&collateral.pck.leaf)?;
     say(&quote, &collateral, findings);
     binding(&quote.report, report_data, findings);
@@ -242,6 +243,19 @@ fn machine(collateral: &Collateral, accept: &Accept, findings: &mut Findings) {
     let ppid = &collateral.platform.ppid;
     if accept.ppids.as_ref().is_some_and(|known| !known.iter().any(|known| known.value == *ppid)) {
         findings.reason(Code::MachineUnknown, format!("PPID {} is not in the policy's `ppids`", hex::encode(ppid)));
+    }
+}
+
+/// Whether Intel has judged late enough for the policy. For up to a year after the next an evaluation is signed anew, so that it is in
+/// date and knows nothing of what was found since.
+fn evaluation(collateral: &Collateral, accept: &Accept, findings: &mut Findings) {
+    let Some(least) = accept.evaluation else { return };
+    let numbers = [
+        ("TCB info", collateral.tcb.tcb_evaluation_data_number),
+        ("QE identity", collateral.qe.tcb_evaluation_data_number),
+    ];
+    for (what, number) in numbers.into_iter().filter(|(_, number)| *number < least) {
+        findings.reason(Code::CollateralStale, format!("{what}: evaluation {number}; the policy wants {least}"));
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{codes, envelope, floor, given, policy};
 use eider_attest::{
-    Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Findings, Issued, Status, Tier, appraise,
-    snp,
+    Appraisal, AttestPolicy, Binding, Code, Envelope, EvidenceKind, Expected, Findings, Issued, Status, Tier, Worth,
+    appraise, snp, stapled,
 };
 use eider_protocol::{Hash, Identity, NodeId, OfferId};
 use lab::{INTERMEDIATE, Lab, Leaf, NOW};
@@ -82,6 +82,26 @@ fn a_vcek_is_of_the_chip_that_the_report_names() {
     assert_eq!(verdict(&lab, &vcek(&lab, &CHIP), &masked, ANY), [Code::IdentityMismatch]);
     let without = lab.leaf(&[product("Genoa-B1"), versions(4, 1, 20, 200)].concat());
     assert_eq!(verdict(&lab, &without, &report, ANY), [Code::IdentityMismatch]);
+}
+
+#[test]
+fn what_another_vendor_says_of_a_genuine_key_is_worth_nothing() {
+    let (lab, liar) = (Lab::new(), Lab::new());
+    let leaf = vcek(&lab, &CHIP);
+    let extensions = [product("Genoa-B1"), versions(4, 1, 20, 200), vec![(&[4][..], CHIP.to_vec())]].concat();
+    let report = leaf.report(&[(0, &[3]), (0x180, &TCB), (0x1a0, &CHIP)]);
+    let of = |vendor: &Lab, leaf: Vec<u8>| {
+        let endorsements = [vec![leaf], vendor.issuers.clone(), vec![vendor.list(7, &[], GOOD)]].concat();
+        let root = [common::root(lab.root())];
+        let worth = Worth::of(&stapled(EvidenceKind::SevSnp, &report, &endorsements, &root, NOW));
+        let policy = policy(EvidenceKind::SevSnp, lab.root(), ANY);
+        let envelope = envelope(EvidenceKind::SevSnp, report.clone(), endorsements);
+        let mut findings = Findings::default();
+        let verdict = snp::verify(&[0; 64], &given(&envelope, &policy, NOW), &mut findings);
+        (worth, codes(&verdict, &findings))
+    };
+    assert_eq!(of(&lab, leaf.der.clone()), (Worth::Whole, vec![]));
+    assert_eq!(of(&liar, liar.certify(&leaf, &extensions)), (Worth::Nothing, vec![Code::RootUnpinned]));
 }
 
 #[test]
@@ -260,8 +280,26 @@ fn guest_policies_that_allow_a_migration_agent_or_the_unknown_are_refused() {
     assert_eq!(with(ONE, &strict), []);
     assert_eq!(with(ONE | 1 << 16, &strict), [Code::PlatformRefused], "the guest may run beside another thread");
     assert_eq!(with(ONE | 1 << 16, &format!("{ANY}\nplatform = [\"smt\"]")), []);
-    let on: [(usize, &[u8]); 5] = [(0, &[3]), (8, &[0, 0, 2]), (0x40, &[1]), (0x180, &TCB), (0x1a0, &CHIP)];
+    let on: [(usize, &[u8]); 5] = [(0, &[3]), (8, &[0, 0, 2]), (0x40, &[0x21]), (0x180, &TCB), (0x1a0, &CHIP)];
     assert_eq!(verdict(&lab, &leaf, &on, &strict), [Code::PlatformRefused], "the machine has it on");
+}
+
+#[test]
+fn a_machine_whose_memory_was_not_found_free_of_aliases_is_refused_unless_the_policy_accepts_it() {
+    let lab = Lab::new();
+    let leaf = vcek(&lab, &CHIP);
+    let with = |info: u8, words: &str| {
+        let info = [info];
+        let fields: [(usize, &[u8]); 4] = [(0, &[3]), (0x40, &info), (0x180, &TCB), (0x1a0, &CHIP)];
+        verdict(&lab, &leaf, &fields, &format!("{ANY}\nplatform = [\"smt\"{words}]"))
+    };
+    for info in [0x20, 0x21, 0xff] {
+        assert_eq!(with(info, ""), [], "{info:#x}");
+    }
+    for info in [0, 1, 0xdf] {
+        assert_eq!(with(info, ""), [Code::PlatformRefused], "{info:#x}");
+        assert_eq!(with(info, ", \"aliases-unchecked\""), [], "{info:#x}");
+    }
 }
 
 #[test]
@@ -332,6 +370,12 @@ fn revoked_stale_and_forged_lists_are_told_apart() {
     assert_eq!(codes(&[lab.list(7, &[], (20, 28))]), [Code::CollateralStale]);
     assert_eq!(codes(&[Lab::new().list(7, &[], GOOD)]), [Code::CollateralMissing, Code::CollateralInvalid]);
     assert_eq!(codes(&[lab.forged_list(7, GOOD)]), [Code::CollateralMissing, Code::CollateralInvalid]);
+    let both = [lab.list(7, &[], GOOD), lab.leafs_list(7, GOOD)];
+    assert_eq!(codes(&both), []);
+    assert_eq!(codes(&both[1..]), [Code::CollateralMissing], "the list that the intermediate would be on");
+    let silent = Lab::without_lists();
+    let ended = with_lists(&silent, &[silent.list(7, &[], GOOD)], "revocation = true", &none).0;
+    assert_eq!(ended, [Code::CollateralMissing, Code::CollateralInvalid], "its issuer must not sign any");
     let mut changed = lab.list(7, &[], GOOD);
     let last = changed.len() - 1;
     changed[last] ^= 1;

@@ -82,6 +82,8 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
         (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nquoted = [0]\n"), "line 4", "another kind"),
         (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nvmpl = 1\n"), "line 4", "another kind"),
         (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nchips = []\n"), "line 4", "`chips`"),
+        (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nevaluation = 20\n"), "line 4", "`evaluation`"),
+        (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nevaluation = -1\n"), "line 6", "-1"),
         (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}ppids = []\n"), "line 4", "`ppids`"),
         (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n"), "line 4", "no `products`"),
         (format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\ntcb = [3, 0, 20, 209]\n"), "line 6", "tcb"),
@@ -91,7 +93,7 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
         (
             format!("{head}minimum = \"L2\"\n[sev-snp]\n{root}\n{products}platform = [\"cached-keys\"]\n"),
             "line 7",
-            "it knows",
+            "it knows `smt` and `aliases-unchecked`",
         ),
         (format!("{head}minimum = \"L2\"\n[tdx]\n{root}\nppids = [{short}]\n"), "line 6", "32 hex"),
         (format!("{head}minimum = \"L2\"\n[nitro]\n{root}\nsecure_boot = true\n"), "line 4", "`secure_boot`"),
@@ -171,7 +173,9 @@ fn a_policy_that_cannot_be_meant_is_refused_with_its_line() {
 fn a_policy_that_pins_too_little_is_told_so() {
     let root = format!("roots = [{{ name = \"r\", sha256 = \"{}\", from = \"here\" }}]", "ab".repeat(32));
     let notes = |kind: &str, minimum: &str, lines: &str| {
-        let text = format!("name = \"p\"\nclass = \"internal\"\nminimum = \"{minimum}\"\n[{kind}]\n{root}\n{lines}");
+        let evaluation = if kind == "tdx" && !lines.contains("evaluation") { "evaluation = 20\n" } else { "" };
+        let head = format!("name = \"p\"\nclass = \"internal\"\nminimum = \"{minimum}\"\n");
+        let text = format!("{head}[{kind}]\n{root}\n{evaluation}{lines}");
         AttestPolicy::parse(text.as_bytes()).unwrap().lint()
     };
     let pcr = |index: u8, values: &[u8]| {
@@ -200,6 +204,7 @@ fn a_policy_that_pins_too_little_is_told_so() {
         ("tdx", "L2", measured("tdx", &[("mrtd", 1)]), "rtmr0, rtmr1, rtmr2 not pinned"),
         ("tdx", "L2", measured("tdx", &[("rtmr0", 1), ("rtmr1", 1), ("rtmr2", 1)]), "`mrtd` is not pinned"),
         ("tdx", "L2", format!("{all}{}", measured("tdx", &[("pcr0", 1)])), "can never hold"),
+        ("tdx", "L2", format!("evaluation = 0\n{all}"), "an evaluation of Intel's that the worker chooses"),
         ("nitro", "L2", measured("nitro", &[("pcr1", 1)]), "parts of the image"),
         ("nitro", "L2", measured("nitro", &[("pcr0", 0)]), "debug mode"),
     ] {
@@ -210,8 +215,17 @@ fn a_policy_that_pins_too_little_is_told_so() {
     assert_eq!(notes("tpm2", "L1", &format!("quoted = [0, 7]\n{signers}{}", pcr(0, &[1]))), [""; 0]);
     assert_eq!(notes("tdx", "L2", &all), [""; 0]);
     assert_eq!(notes("nitro", "L2", &measured("nitro", &[("pcr0", 1), ("pcr0", 2)])), [""; 0]);
+    let snp = |words: &str| {
+        let floor = "boot_loader = 1\ntee = 1\nsnp = 1\nmicrocode = 1\nfrom = \"here\"\n";
+        let all = measured("sev-snp", &[("measurement", 1)]);
+        notes("sev-snp", "L2", &format!("platform = [{words}]\n{all}[sev-snp.products.genoa]\n{floor}"))
+    };
+    assert_eq!(snp("\"smt\""), [""; 0]);
+    let found = snp("\"smt\", \"aliases-unchecked\"");
+    assert!(found.len() == 1 && found[0].contains("BadRAM is open"), "{found:?}");
     // What ships, and says so in its own text.
     assert!(policy("internal.toml").lint().iter().any(|note| note.starts_with("tpm2: no register has a value")));
+    assert!(policy("internal.toml").lint().iter().any(|note| note.starts_with("tdx: no `evaluation`")));
     assert_eq!(policy("public.toml").lint(), [""; 0]);
     assert!(policy("development.toml").lint()[0].contains("software"));
 }

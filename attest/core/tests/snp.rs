@@ -10,6 +10,8 @@ use eider_attest::{Code, Envelope, EvidenceKind, Findings, snp, verifier};
 
 const NOW: i64 = 1_740_000_000;
 const ANY: &str = "any_measurement = true\nvmpl = 1";
+/// Of firmware from before AMD-SB-3015, which does not search memory for aliases.
+const OLD: &str = "platform = [\"smt\", \"aliases-unchecked\"]";
 
 /// A report and its certificates.
 struct Genuine {
@@ -69,7 +71,8 @@ impl Genuine {
     }
 
     fn codes_of(&self, report: &[u8], root: &[u8], lines: &str, now: i64) -> (Vec<Code>, Findings) {
-        let (envelope, policy) = (self.envelope(report), policy(EvidenceKind::SevSnp, root, lines));
+        let lines = if lines.contains("platform =") { lines.into() } else { format!("{OLD}\n{lines}") };
+        let (envelope, policy) = (self.envelope(report), policy(EvidenceKind::SevSnp, root, &lines));
         let mut findings = Findings::default();
         let verdict = snp::verify(&self.report_data(), &given(&envelope, &policy, now), &mut findings);
         (codes(&verdict, &findings), findings)
@@ -100,11 +103,20 @@ fn genuine_reports_of_a_cloud_are_accepted() {
 }
 
 #[test]
+fn genuine_reports_say_whether_memory_was_found_free_of_aliases() {
+    let Some(folder) = vectors("snp") else { return };
+    let codes = |genuine: &Genuine| genuine.codes(&format!("debug = true\n{ANY}\nplatform = [\"smt\"]"), NOW);
+    assert_eq!(codes(&Genuine::vlek(&folder)), [], "of version 3, with firmware that has looked");
+    assert_eq!(codes(&Genuine::milan(&folder)), [Code::PlatformRefused]);
+    assert_eq!(codes(&Genuine::debug(&folder)), [Code::PlatformRefused]);
+}
+
+#[test]
 fn a_genuine_report_is_not_about_our_binding() {
     let Some(folder) = vectors("snp") else { return };
     let genuine = Genuine::milan(&folder);
-    let (envelope, policy) =
-        (genuine.envelope(&genuine.report), policy(EvidenceKind::SevSnp, genuine.ark(), "any_measurement = true"));
+    let lines = format!("{OLD}\nany_measurement = true");
+    let (envelope, policy) = (genuine.envelope(&genuine.report), policy(EvidenceKind::SevSnp, genuine.ark(), &lines));
     let mut findings = Findings::default();
     let verdict = verifier(EvidenceKind::SevSnp).unwrap().verify(&given(&envelope, &policy, NOW), &mut findings);
     assert_eq!(codes(&verdict, &findings), [Code::BindingMismatch]);

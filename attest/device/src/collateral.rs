@@ -3,8 +3,8 @@
 //! A [`Keeper`] has what was fetched, in memory and in one file. [`Keeper::staple`] answers at once with the best that is at hand:
 //! what the host or the owner gave, or what was fetched. [`Keeper::renew`] waits for the network, on a thread of its own. What
 //! comes is read by the verifiers that requesters have ([`eider_attest::stapled`]) before it is kept; what does not hold for this
-//! machine's evidence, or is older than what is held, is refused. Who trusts it is the requester's to say: a service that lies can
-//! at worst see to it that there is nothing new.
+//! machine's evidence, does not end in a root that is pinned here (AMD's) or in the quote (Intel's), or is older than what is held, is
+//! refused. Who trusts it is the requester's to say: a service that lies can at worst see to it that there is nothing new.
 //!
 //! Tried against genuine collateral and a laboratory's, from services on this machine. The vendors' own were never asked, and
 //! machines with SEV-SNP or TDX not at hand.
@@ -17,13 +17,14 @@ mod intel;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use eider_attest::{Code, EvidenceKind, Findings, Reason, Worth, stapled};
+use eider_attest::{Code, ENDORSEMENTS_MAX, EvidenceKind, Findings, Reason, Root, Worth, stapled};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 use self::client::Client;
 use self::disk::{HELD_MAX, Held};
 
+pub use self::amd::RootHash;
 pub use self::client::{FetchError, Host, PATIENCE};
 
 /// What was fetched is renewed after this time, seconds, long before it is stale: a requester that has seen newer numbers from
@@ -42,6 +43,9 @@ const RETRY_MAX: i64 = 6 * 60 * 60;
 pub struct Hosts {
     /// AMD's key distribution service, for SEV-SNP.
     pub amd: Option<Host>,
+    /// Roots that AMD's certificates may end in, in place of those that are built in: for products that are newer than this program,
+    /// and for laboratories.
+    pub amd_roots: Option<Vec<RootHash>>,
     /// Intel's certification service, for TDX.
     pub intel: Option<Host>,
     /// Where the revocation list of Intel's root is, for TDX.
@@ -52,7 +56,12 @@ pub struct Hosts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// For SEV-SNP.
-    Amd(Host),
+    Amd {
+        /// The key distribution service.
+        service: Host,
+        /// What certificates must end in.
+        roots: Vec<Root>,
+    },
     /// For TDX.
     Intel {
         /// The certification service.
@@ -72,7 +81,19 @@ impl Hosts {
             host.clone().ok_or_else(|| format!("does not name `{field}`, which evidence of kind {kind} needs"))
         };
         match kind {
-            EvidenceKind::SevSnp => named(&self.amd, "amd").map(Source::Amd),
+            EvidenceKind::SevSnp => {
+                let service = named(&self.amd, "amd")?;
+                let roots = match &self.amd_roots {
+                    None => amd::built_in(),
+                    Some(hashes) if hashes.is_empty() => {
+                        return Err(
+                            "has an empty `amd_roots`, in which nothing can end; without it AMD's are built in".into(),
+                        );
+                    }
+                    Some(hashes) => amd::named(hashes),
+                };
+                Ok(Source::Amd { service, roots })
+            }
             EvidenceKind::Tdx => {
                 let (service, root) = (named(&self.intel, "intel")?, named(&self.intel_root, "intel_root")?);
                 Ok(Source::Intel { service, root })
@@ -85,9 +106,19 @@ impl Hosts {
 impl Source {
     fn kind(&self) -> EvidenceKind {
         match self {
-            Self::Amd(_) => EvidenceKind::SevSnp,
+            Self::Amd { .. } => EvidenceKind::SevSnp,
             Self::Intel { .. } => EvidenceKind::Tdx,
         }
+    }
+
+    /// What endorsements are worth for this machine's evidence, and what their verifier said.
+    fn look(&self, machine: &Machine, endorsements: &[Vec<u8>], now: i64) -> (Worth, Result<Findings, Reason>) {
+        let roots = match self {
+            Self::Amd { roots, .. } => &roots[..],
+            Self::Intel { .. } => &[],
+        };
+        let found = stapled(self.kind(), &machine.evidence, endorsements, roots, now);
+        (Worth::of(&found), found)
     }
 }
 
@@ -151,10 +182,10 @@ pub struct Keeper {
     state: Mutex<State>,
 }
 
-/// What endorsements are worth, and what their verifier said.
-fn look(kind: EvidenceKind, machine: &Machine, endorsements: &[Vec<u8>], now: i64) -> (Worth, Option<Findings>) {
-    let found = stapled(kind, &machine.evidence, endorsements, now);
-    (Worth::of(&found), found.ok())
+/// A number of collateral that is higher in one than in the other.
+fn higher<'a>(one: &'a Findings, other: &Findings) -> Option<(&'a str, u64, u64)> {
+    let both = one.collateral.iter().filter_map(|(name, number)| Some((name, *number, *other.collateral.get(name)?)));
+    both.map(|(name, one, other)| (name.as_str(), one, other)).find(|(_, one, other)| one > other)
 }
 
 /// When something that was fetched and is good until then is due.
@@ -183,12 +214,18 @@ impl Keeper {
             all.extend(without);
         }
         let judged = all.into_iter().map(|set| {
-            let (worth, findings) = look(kind, &machine, &set, now);
-            (worth, findings.map(|f| f.window.until), set)
+            let (worth, findings) = self.source.look(&machine, &set, now);
+            (worth, findings.ok(), set)
         });
-        // Of equals the first, but of two that are whole the one that lasts.
+        // Of equals the first, but of two that are whole the newer, or else the one that lasts.
         let best = judged.reduce(|best, other| {
-            let lasts = other.0 == Worth::Whole && other.1 > best.1;
+            let lasts = match (&best, &other) {
+                ((Worth::Whole, Some(best), _), (Worth::Whole, Some(other), _)) => {
+                    let newer = (higher(other, best).is_some(), higher(best, other).is_some());
+                    newer.0 && !newer.1 || newer.0 == newer.1 && other.window.until > best.window.until
+                }
+                _ => false,
+            };
             if other.0 > best.0 || other.0 == best.0 && lasts { other } else { best }
         });
         let mut state = self.state.lock();
@@ -254,13 +291,17 @@ impl Keeper {
 
     /// When to look again, if nothing has to be fetched: the host's is good for another day, or what was fetched is not due.
     fn good_until(&self, machine: &Machine, held: Option<&Held>, now: i64) -> Option<i64> {
-        let until = |set: &[Vec<u8>]| match look(self.source.kind(), machine, set, now) {
-            (Worth::Whole, Some(findings)) => Some(findings.window.until),
+        let whole = |set: &[Vec<u8>]| match self.source.look(machine, set, now) {
+            (Worth::Whole, Ok(findings)) => Some(findings),
             _ => None,
         };
-        let given = until(&machine.given).map(|until| until.saturating_sub(DAY)).filter(|last| now < *last);
-        let held = held.filter(|held| held.fetched <= now);
-        let held = held.and_then(|held| Some(due(held.fetched, until(&held.endorsements)?))).filter(|due| now < *due);
+        let held = held.and_then(|held| Some((held.fetched, whole(&held.endorsements)?)));
+        let given = whole(&machine.given);
+        let is_newest = |given: &Findings| held.as_ref().is_none_or(|(_, held)| higher(held, given).is_none());
+        let given = given.filter(is_newest).map(|given| given.window.until.saturating_sub(DAY));
+        let given = given.filter(|last| now < *last);
+        let held = held.filter(|(fetched, _)| *fetched <= now);
+        let held = held.map(|(fetched, found)| due(fetched, found.window.until)).filter(|due| now < *due);
         given.max(held).map(|last| last.min(now.saturating_add(DAY)))
     }
 
@@ -268,19 +309,22 @@ impl Keeper {
     fn fetch(&self, machine: &Machine, held: Option<&Held>, now: i64) -> Result<Kept, FetchError> {
         let kind = self.source.kind();
         let (endorsements, lacks) = match &self.source {
-            Source::Amd(host) => {
+            Source::Amd { service, .. } => {
                 let all = held.iter().map(|held| &held.endorsements).chain([&machine.given]);
                 let mut certificates = all.map(|set| amd::certificates(set));
-                let holding = certificates.find(|set| look(kind, machine, set, now).0 == Worth::NoLists);
+                // Of a set that leaves no room for a list none would ever be kept.
+                let holding = certificates.find(|set| {
+                    set.len() < ENDORSEMENTS_MAX && self.source.look(machine, set, now).0 == Worth::NoLists
+                });
                 let leaf = holding.as_ref().unwrap_or(&machine.given).first().cloned();
-                amd::fetch(&self.client, host, &machine.evidence, leaf.as_ref(), holding)?
+                amd::fetch(&self.client, service, &machine.evidence, leaf.as_ref(), holding)?
             }
             Source::Intel { service, root } => {
                 (vec![intel::fetch(&self.client, service, root, &machine.evidence)?], None)
             }
         };
         let wanted = if lacks.is_none() { Worth::Whole } else { Worth::NoLists };
-        let until = accepted(kind, machine, held, &endorsements, (wanted, now))?;
+        let until = self.accepted(machine, held, &endorsements, (wanted, now))?;
         let fetched = Held { fetched: now, endorsements };
         let unsaved = disk::save(&self.folder, kind, &fetched).err();
         let mut state = self.state.lock();
@@ -288,40 +332,42 @@ impl Keeper {
         state.held = Some(fetched);
         Ok(Kept { until, unsaved, lacks })
     }
-}
-
-/// Until when what was fetched is good, if it may take the place of what is held: it holds for this machine, is worth what is wanted
-/// now, and nothing of it is older.
-fn accepted(
-    kind: EvidenceKind,
-    machine: &Machine,
-    held: Option<&Held>,
-    fetched: &[Vec<u8>],
-    (wanted, now): (Worth, i64),
-) -> Result<i64, FetchError> {
-    let refused = |why: String| Err(FetchError::Refused(Reason::new(Code::CollateralInvalid, why)));
-    let bytes: usize = fetched.iter().map(Vec::len).sum();
-    if bytes > HELD_MAX {
-        return refused(format!("{bytes} bytes; at most {HELD_MAX} are kept"));
-    }
-    let found = stapled(kind, &machine.evidence, fetched, now);
-    let worth = Worth::of(&found);
-    let findings = found.map_err(FetchError::Refused)?;
-    if worth < wanted {
-        let reasons: Vec<_> = findings.reasons.iter().map(ToString::to_string).collect();
-        return refused(reasons.join("; "));
-    }
-    let until = findings.window.until;
-    let before = held.map(|held| look(kind, machine, &held.endorsements, now));
-    let Some((worth_held, Some(before))) = before else { return Ok(until) };
-    for (name, number) in &findings.collateral {
-        if let Some(seen) = before.collateral.get(name).filter(|seen| *seen > number) {
+    /// Until when what was fetched is good, if it may take the place of what is held: an envelope can hold it, it holds for this machine,
+    /// is worth what is wanted now, and nothing of it is older.
+    fn accepted(
+        &self,
+        machine: &Machine,
+        held: Option<&Held>,
+        fetched: &[Vec<u8>],
+        (wanted, now): (Worth, i64),
+    ) -> Result<i64, FetchError> {
+        let refused = |why: String| Err(FetchError::Refused(Reason::new(Code::CollateralInvalid, why)));
+        let bytes: usize = fetched.iter().map(Vec::len).sum();
+        if bytes > HELD_MAX {
+            return refused(format!("{bytes} bytes; at most {HELD_MAX} are kept"));
+        }
+        if fetched.len() > ENDORSEMENTS_MAX {
+            return refused(format!("{} certificates and lists; at most {ENDORSEMENTS_MAX} are kept", fetched.len()));
+        }
+        let (worth, found) = self.source.look(machine, fetched, now);
+        let findings = found.map_err(FetchError::Refused)?;
+        if worth < wanted {
+            let reasons: Vec<_> = findings.reasons.iter().map(ToString::to_string).collect();
+            return refused(reasons.join("; "));
+        }
+        let until = findings.window.until;
+        let before = held.map(|held| self.source.look(machine, &held.endorsements, now));
+        let Some((worth_held, Ok(before))) = before else { return Ok(until) };
+        if let Some((name, seen, number)) = higher(&before, &findings) {
             return Err(FetchError::Older(format!("{name} is {number}, and {seen} is held")));
         }
-    }
-    if worth_held == Worth::Whole && until < before.window.until {
+        // What is newer may end sooner: a list of an emergency is made outside of the usual days.
         let longer = before.window.until;
-        return Err(FetchError::Older(format!("it is good until {until} s since 1970, what is held until {longer}")));
+        if worth_held == Worth::Whole && higher(&findings, &before).is_none() && until < longer {
+            return Err(FetchError::Older(format!(
+                "it is good until {until} s since 1970, what is held until {longer}"
+            )));
+        }
+        Ok(until)
     }
-    Ok(until)
 }

@@ -143,7 +143,7 @@ fn challenge_of(bytes: &[u8], node: NodeId) -> Result<(Credential, [u8; 32]), St
     let envelope = Envelope::open(bytes, node).map_err(|e| e.to_string())?;
     let evidence = tpm2::Evidence::decode(&envelope.evidence).map_err(|e| e.to_string())?;
     let ak = tpm2::parse::Public::parse(&evidence.ak).map_err(|e| e.to_string())?;
-    let certificate = envelope.endorsements.first().ok_or("no certificate")?;
+    let certificate = tpm2::leaf(&envelope).ok_or("no certificate")?;
     let (mut secret, mut random) = ([0; 32], [0; tpm2::RANDOM]);
     getrandom::fill(&mut secret).and_then(|()| getrandom::fill(&mut random)).map_err(|e| e.to_string())?;
     let credential = make_credential(certificate, &ak.name, &secret, &random).map_err(|e| e.to_string())?;

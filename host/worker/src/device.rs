@@ -287,7 +287,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Nobody listens there, and nobody is asked.
         let host = Host::try_from("http://127.0.0.1:1".to_string()).unwrap();
-        let attester = config.attester(Some((Source::Amd(host), folder.path().into()))).unwrap();
+        let source = Source::Amd { service: host, roots: vec![] };
+        let attester = config.attester(Some((source, folder.path().into()))).unwrap();
         for first in [true, false] {
             match attester.renew(unix_now() + i64::from(!first) * 60) {
                 Some(Renewal::Failed { why, first: told, .. }) => {

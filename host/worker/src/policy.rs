@@ -210,7 +210,7 @@ mod tests {
         let attest = |kind: &str| format!("[attest]\nkind = \"{kind}\"\n");
         assert!(source(&attest("sev-snp")).unwrap().is_none());
         let all = format!("[collateral]\n{amd}\n{intel}\n{root}\n");
-        assert!(matches!(source(&(all.clone() + &attest("sev-snp"))).unwrap(), Some(Source::Amd(_))));
+        assert!(matches!(source(&(all.clone() + &attest("sev-snp"))).unwrap(), Some(Source::Amd { .. })));
         assert!(matches!(source(&(all.clone() + &attest("tdx"))).unwrap(), Some(Source::Intel { .. })));
         for (lines, word) in [
             (all.clone(), "without `[attest]`"),
@@ -218,11 +218,20 @@ mod tests {
             (format!("[collateral]\n{amd}\n{}", attest("tdx")), "`intel`"),
             (format!("[collateral]\n{intel}\n{}", attest("tdx")), "`intel_root`"),
             (format!("[collateral]\n{intel}\n{root}\n{}", attest("sev-snp")), "`amd`"),
+            (format!("[collateral]\n{amd}\namd_roots = []\n{}", attest("sev-snp")), "`amd_roots`"),
         ] {
             let error = source(&lines).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("[collateral]"), "{error}");
         }
-        for line in ["arm = \"https://example.org\"", "amd = \"http://kdsintf.amd.com\"", "amd = \"kdsintf.amd.com\""] {
+        let roots = format!("[collateral]\n{amd}\namd_roots = [\"{}\"]\n{}", "a5".repeat(32), attest("sev-snp"));
+        let Some(Source::Amd { roots, .. }) = source(&roots).unwrap() else { panic!("AMD's") };
+        assert_eq!(roots.iter().map(|root| root.sha256).collect::<Vec<_>>(), [[0xa5; 32]]);
+        for line in [
+            "amd_roots = [\"a5\"]",
+            "arm = \"https://example.org\"",
+            "amd = \"http://kdsintf.amd.com\"",
+            "amd = \"kdsintf.amd.com\"",
+        ] {
             assert!(load(&format!("[collateral]\n{line}\n")).unwrap_err().to_string().contains("line 2"), "{line}");
         }
     }

@@ -30,11 +30,11 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 pub use credential::{Credential, CredentialError, RANDOM, SECRET_MAX, make_credential};
-use eventlog::SECURE_BOOT;
+use eventlog::{Replay, SECURE_BOOT};
 use parse::{Key, Public, Quote, Signature, attribute, id};
 
 use crate::{
-    Accept, Chain, Code, EvidenceKind, Findings, Given, Reason, Status, Verifier, chain, envelope, tee::image,
+    Accept, Chain, Code, Envelope, EvidenceKind, Findings, Given, Reason, Status, Verifier, chain, envelope, tee::image,
 };
 
 /// Bytes of the largest evidence: a key, a quote and a signature of 4096 bits, and 24 registers.
@@ -46,6 +46,9 @@ const EK_PURPOSE: &[&[u8]] = &[&[0x67, 0x81, 0x05, 0x08, 0x01]];
 const AK_PURPOSES: &[&[u8]] = &[&[0x67, 0x81, 0x05, 0x08, 0x03], &[0x67, 0x81, 0x05, 0x08, 0x01]];
 /// Registers of a TPM on a PC.
 const REGISTERS: u8 = 24;
+/// Those below are firmware's, which puts a separator at least into each (TCG PC Client Platform Firmware Profile), so that every
+/// log of a boot has them. What an operating system extends of the others, as IMA does register 10, is in logs of its own.
+const FIRMWARE: u8 = 8;
 
 /// What a worker's TPM has made.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -233,9 +236,20 @@ impl Tpm2 {
     }
 }
 
+/// Certificates, of which the first is the endorsement or attestation key's, and revocation lists, which may stand anywhere.
+fn split(envelope: &Envelope) -> (Vec<&[u8]>, Vec<&[u8]>) {
+    chain::split(envelope.endorsements.iter().map(|der| &der[..]))
+}
+
+/// The certificate that an envelope's verdict is about, and that a credential must be made for: of the endorsement key, or of the
+/// attestation key itself.
+pub fn leaf(envelope: &Envelope) -> Option<&[u8]> {
+    split(envelope).0.first().copied()
+}
+
 /// Whose key it is: a chain to a pinned root, and if that is of the endorsement key, that both keys live in one TPM.
 fn identity(accept: &Accept, given: &Given<'_>, ak: &Public, findings: &mut Findings) -> Result<(), Reason> {
-    let (certificates, lists) = chain::split(given.envelope.endorsements.iter().map(|der| &der[..]));
+    let (certificates, lists) = split(given.envelope);
     let Some((leaf, issuers)) = certificates.split_first() else {
         return Err(Reason::new(Code::ChainInvalid, "no certificate of an endorsement or attestation key came along"));
     };
@@ -301,6 +315,20 @@ fn registers(accept: &Accept, evidence: &Evidence, findings: &mut Findings) {
     };
 }
 
+/// Firmware's registers that the policy wants and of which the log has no event. Another that it leads to makes up for none: a worker can
+/// extend one of its own choice and write the event.
+fn unexplained(accept: &Accept, evidence: &Evidence, replay: &Replay, findings: &mut Findings) {
+    if replay.sha256.keys().all(|index| !evidence.pcrs.contains_key(index)) {
+        return findings.reason(Code::LogMismatch, "the log leads to none of the quoted registers");
+    }
+    let firmwares = accept.quoted.iter().filter(|index| **index < FIRMWARE && !replay.sha256.contains_key(index));
+    for index in firmwares {
+        let Some(quoted) = evidence.pcrs.get(index) else { continue };
+        let quoted = hex::encode(quoted.as_ref());
+        findings.reason(Code::LogMismatch, format!("register {index}: the log has no event of it, quoted is {quoted}"));
+    }
+}
+
 /// The event log must lead to the quoted registers, and show what the policy wants of Secure Boot.
 fn log(accept: &Accept, evidence: &Evidence, log: Option<&[u8]>, findings: &mut Findings) {
     let Some(log) = log else {
@@ -328,8 +356,8 @@ fn log(accept: &Accept, evidence: &Evidence, log: Option<&[u8]>, findings: &mut 
         let (value, quoted) = (hex::encode(value), hex::encode(quoted.as_ref()));
         findings.reason(Code::LogMismatch, format!("register {index}: the log leads to {value}, quoted is {quoted}"));
     }
-    if replay.sha256.keys().all(|index| !evidence.pcrs.contains_key(index)) && accept.log {
-        findings.reason(Code::LogMismatch, "the log leads to none of the quoted registers");
+    if accept.log {
+        unexplained(accept, evidence, &replay, findings);
     }
     findings.claim("log-explains", led.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));
     // Without events of the register there is nothing to read; where it is another than was quoted, nothing may be.

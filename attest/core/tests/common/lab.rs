@@ -43,9 +43,20 @@ impl Lab {
 
     /// With a root that is valid until the first of January of a year.
     pub(crate) fn until(year: i32) -> Self {
+        Self::of(year, &[KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign])
+    }
+
+    /// With a root that must not sign lists, and does.
+    pub(crate) fn without_lists() -> Self {
+        Self::of(2030, &[KeyUsagePurpose::KeyCertSign])
+    }
+
+    fn of(year: i32, usages: &[KeyUsagePurpose]) -> Self {
         let (ark, mut ark_params) = (key(), params("ARK-Lab", true));
         ark_params.not_after = date_time_ymd(year, 1, 1);
+        let signs = std::mem::replace(&mut ark_params.key_usages, usages.to_vec());
         let root = ark_params.self_signed(&ark).unwrap();
+        ark_params.key_usages = signs;
         let ark = Issuer::new(ark_params, ark);
         let (ask, mut ask_params) = (key(), params("SEV-Lab", true));
         ask_params.serial_number = Some(SerialNumber::from_slice(INTERMEDIATE));
@@ -61,18 +72,33 @@ impl Lab {
 
     /// A leaf with AMD's extensions: what follows 1.3.6.1.4.1.3704.1, and the value.
     pub(crate) fn leaf(&self, extensions: &[(&[u64], Vec<u8>)]) -> Leaf {
-        let (key, mut params) = (key(), params("SEV-VCEK", false));
+        let key = key();
+        let der = self.certified(&key, extensions);
+        Leaf { key, der }
+    }
+
+    /// A certificate of this vendor's for somebody else's key, which takes no more than to have seen the public one.
+    pub(crate) fn certify(&self, leaf: &Leaf, extensions: &[(&[u64], Vec<u8>)]) -> Vec<u8> {
+        self.certified(&leaf.key, extensions)
+    }
+
+    fn certified(&self, key: &KeyPair, extensions: &[(&[u64], Vec<u8>)]) -> Vec<u8> {
+        let mut params = params("SEV-VCEK", false);
         for (id, value) in extensions {
             let id = [&[1, 3, 6, 1, 4, 1, 3704, 1], *id].concat();
             params.custom_extensions.push(CustomExtension::from_oid_content(&id, value.clone()));
         }
-        let der = params.signed_by(&key, &self.ask).unwrap().der().to_vec();
-        Leaf { key, der }
+        params.signed_by(key, &self.ask).unwrap().der().to_vec()
     }
 
     /// A revocation list of the root, for days of February 2025.
     pub(crate) fn list(&self, number: u64, revoked: &[&[u8]], days: (u8, u8)) -> Vec<u8> {
         list(&self.ark, number, revoked, days)
+    }
+
+    /// The same of the intermediate's.
+    pub(crate) fn leafs_list(&self, number: u64, days: (u8, u8)) -> Vec<u8> {
+        list(&self.ask, number, &[], days)
     }
 
     /// A list in the root's name that another key has signed.
@@ -106,12 +132,13 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// A report with these fields, signed. Unless they say otherwise it is of a Genoa, its guest's policy allows simultaneous
-    /// threads alone, and the firmware is the reported one at all times.
+    /// A report with these fields, signed. Unless they say otherwise it is of a Genoa whose memory was found free of aliases, its
+    /// guest's policy allows simultaneous threads alone, and the firmware is the reported one at all times.
     pub(crate) fn report(&self, fields: &[(usize, &[u8])]) -> Vec<u8> {
         let mut report = vec![0; 0x4a0];
         report[0x34] = 1;
         report[0x0a] = 3;
+        report[0x40] = 0x20;
         report[0x188..0x18b].copy_from_slice(&[0x19, 0x11, 1]);
         for (at, value) in fields {
             report[*at..at + value.len()].copy_from_slice(value);

@@ -6,7 +6,8 @@ use eider_attest::tpm2::{Evidence, Tpm2, eventlog};
 use eider_attest::{AttestPolicy, Binding, Envelope, EvidenceKind, Findings, Given};
 use eider_protocol::{Hash, NodeId, OfferId};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -92,14 +93,19 @@ pub(crate) fn boot() -> Vec<Logged> {
     .concat()
 }
 
-/// A crypto-agile log with SHA-256 alone.
+/// A crypto-agile log of register 7 with SHA-256 alone.
 pub(crate) fn log(events: &[Logged]) -> Vec<u8> {
+    log_of(&events.iter().map(|event| (7, event.clone())).collect::<Vec<_>>())
+}
+
+/// The same of several registers.
+pub(crate) fn log_of(events: &[(u32, Logged)]) -> Vec<u8> {
     let sized = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], bytes].concat();
     let header =
         [&b"Spec ID Event03\0"[..], &[0, 0, 0, 0, 0, 2, 0, 2], &[1, 0, 0, 0], &[0x0b, 0, 32, 0], &[0]].concat();
     let mut log = [&[0, 0, 0, 0, 3, 0, 0, 0][..], &[0; 20], &sized(&header)].concat();
-    for event in events {
-        log.extend([7_u32, event.kind, 1].map(u32::to_le_bytes).concat());
+    for (register, event) in events {
+        log.extend([*register, event.kind, 1].map(u32::to_le_bytes).concat());
         log.extend([0x0b, 0]);
         log.extend(Sha256::digest(&event.measured));
         log.extend(sized(&event.said));
@@ -107,7 +113,7 @@ pub(crate) fn log(events: &[Logged]) -> Vec<u8> {
     log
 }
 
-/// Register 7 after these events.
+/// A register after these events.
 pub(crate) fn register(events: &[Logged]) -> [u8; 32] {
     events.iter().fold([0; 32], |value, event| {
         Sha256::new().chain_update(value).chain_update(Sha256::digest(&event.measured)).finalize().into()
@@ -138,31 +144,62 @@ impl Lab {
         Self { key, certificates }
     }
 
+    /// With this between the certificates and before them.
+    pub(crate) fn with(&self, before: &[u8]) -> Self {
+        let before = ByteBuf::from(before.to_vec());
+        let [leaf, root] = &self.certificates[..] else { panic!("a leaf and its root") };
+        let key = KeyPair::try_from(self.key.serialized_der()).unwrap();
+        Self { key, certificates: vec![before.clone(), leaf.clone(), before, root.clone()] }
+    }
+
+    /// A revocation list of somebody else's.
+    pub(crate) fn list() -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.key_usages = vec![KeyUsagePurpose::CrlSign];
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 2, 1),
+            next_update: date_time_ymd(2025, 3, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&Issuer::new(params, KeyPair::generate().unwrap())).unwrap().der().to_vec()
+    }
+
+    /// A policy that wants register 7.
     pub(crate) fn policy(&self, lines: &str) -> AttestPolicy {
-        let root = hex::encode(Sha256::digest(&self.certificates[1]));
+        self.wanting(&[7], lines)
+    }
+
+    /// A policy that wants these registers.
+    pub(crate) fn wanting(&self, registers: &[u8], lines: &str) -> AttestPolicy {
+        let root = hex::encode(Sha256::digest(self.certificates.last().unwrap()));
         let text = format!(
-            "name = \"t\"\nclass = \"internal\"\nminimum = \"L1\"\n[tpm2]\nquoted = [7]\n\
+            "name = \"t\"\nclass = \"internal\"\nminimum = \"L1\"\n[tpm2]\nquoted = {registers:?}\n\
              roots = [{{ name = \"root\", sha256 = \"{root}\", from = \"the test\" }}]\n{lines}"
         );
         AttestPolicy::parse(text.as_bytes()).unwrap()
     }
 
-    /// A quote of register 7 with this value.
-    fn evidence(&self, value: [u8; 32]) -> Evidence {
+    /// A quote of registers with these values.
+    fn evidence(&self, values: &BTreeMap<u8, [u8; 32]>) -> Evidence {
         let point = rcgen::PublicKeyData::der_bytes(&self.key);
         let (x, y) = point[1..].split_at(32);
         // A restricted signing key, fixed to its TPM: ECDSA with SHA-256, P-256.
         let head = hex::decode("0023000b0005047200000010 0018000b00030010".replace(' ', "")).unwrap();
         let ak = [&head[..], &[0, 32], x, &[0, 32], y].concat();
+        let selected = values.keys().fold(0_u32, |bits, register| bits | 1 << register).to_le_bytes();
         let quote = [
             &hex::decode("ff54434780180000").unwrap()[..],
             &[0, 32],
             &QUALIFYING,
             &[0; 25],
-            // One bank: SHA-256, of which register 7.
-            &[0, 0, 0, 1, 0, 11, 3, 0x80, 0, 0],
+            // One bank: SHA-256, of which 24 registers at most.
+            &[0, 0, 0, 1, 0, 11, 3],
+            &selected[..3],
             &[0, 32],
-            &Sha256::digest(value),
+            &Sha256::digest(values.values().flatten().copied().collect::<Vec<_>>()),
         ]
         .concat();
         let random = SystemRandom::new();
@@ -170,15 +207,26 @@ impl Lab {
         let signature = key.unwrap().sign(&random, &quote).unwrap();
         let (r, s) = signature.as_ref().split_at(32);
         let signature = [&[0, 0x18, 0, 11, 0, 32][..], r, &[0, 32], s].concat();
-        Evidence { ak, quote, signature, pcrs: BTreeMap::from([(7, ByteArray::new(value))]) }
+        let pcrs = values.iter().map(|(register, value)| (*register, ByteArray::new(*value))).collect();
+        Evidence { ak, quote, signature, pcrs }
     }
 
-    /// What comes of a quote of this register with this log.
+    /// What comes of a quote of register 7 with this log.
     pub(crate) fn judge(&self, value: [u8; 32], log: Option<Vec<u8>>, policy: &AttestPolicy) -> Findings {
+        self.judge_all(&BTreeMap::from([(7, value)]), log, policy).0
+    }
+
+    /// What comes of a quote of these registers with this log, and what was judged.
+    pub(crate) fn judge_all(
+        &self,
+        values: &BTreeMap<u8, [u8; 32]>,
+        log: Option<Vec<u8>>,
+        policy: &AttestPolicy,
+    ) -> (Findings, Envelope) {
         let envelope = Envelope {
             v: 1,
             kind: EvidenceKind::Tpm2,
-            evidence: self.evidence(value).encode(),
+            evidence: self.evidence(values).encode(),
             log: log.map(ByteBuf::from),
             endorsements: self.certificates.clone(),
             offer: OfferId::from_bytes([1; 32]),
@@ -199,7 +247,7 @@ impl Lab {
         let given = Given { envelope: &envelope, binding, now: NOW, policy, seen: &seen, activated: &activated };
         let mut findings = Findings::default();
         Tpm2.verify_quoting(&QUALIFYING, &given, &mut findings).unwrap();
-        findings
+        (findings, envelope)
     }
 }
 

@@ -5,12 +5,17 @@
 mod common;
 mod lab;
 
+use std::collections::BTreeMap;
+
 use common::{file, vectors};
-use eider_attest::tpm2::secureboot::{SecureBoot, SecureBootError, Signer, read};
+use eider_attest::tpm2::{
+    self,
+    secureboot::{SecureBoot, SecureBootError, Signer, read},
+};
 use eider_attest::{Code, Findings, Status};
 use lab::{
     ACTION, AUTHORITY, CONFIG, DATABASES, GLOBAL, Lab, Logged, NO_ACTION, OTHER, SHIM, boot, certificate, data, event,
-    events, log, owned, register, separator, settings, variable,
+    events, log, log_of, owned, register, separator, settings, variable,
 };
 use sha2::{Digest, Sha256};
 
@@ -90,6 +95,43 @@ fn a_log_must_come_and_lead_to_the_quoted_register() {
     assert_eq!(codes(&lab.judge(register(&other), Some(log(&boot())), &policy)), [Code::LogMismatch]);
     // Nothing of register 7, and a register that is not what nothing leads to.
     assert_eq!(codes(&lab.judge(register(&boot()), Some(log(&[])), &policy)), [Code::SecureBootUnproven]);
+}
+
+#[test]
+fn each_of_firmwares_registers_that_the_policy_wants_must_be_in_the_log() {
+    let lab = Lab::new();
+    let (four, own) = (vec![event(OTHER, b"boot loader")], vec![event(OTHER, b"what the worker has extended")]);
+    let values = BTreeMap::from([(4, register(&four)), (7, register(&boot())), (10, [3; 32]), (16, register(&own))]);
+    let of = |parts: &[(u32, &[Logged])], wanted: &[u8]| {
+        let events = parts.iter().flat_map(|(register, events)| events.iter().map(|event| (*register, event.clone())));
+        let log = log_of(&events.collect::<Vec<_>>());
+        let found = lab.judge_all(&values, Some(log), &lab.wanting(wanted, "log = true\n")).0;
+        found.reasons.iter().map(|r| (r.code, r.detail.split(':').next().unwrap().to_string())).collect::<Vec<_>>()
+    };
+    let missing = |registers: &[u8]| -> Vec<_> {
+        registers.iter().map(|register| (Code::LogMismatch, format!("register {register}"))).collect()
+    };
+    assert_eq!(of(&[(4, &four), (7, &boot())], &[4, 7]), []);
+    assert_eq!(of(&[(7, &boot())], &[4, 7]), missing(&[4]));
+    assert_eq!(of(&[(16, &own)], &[4, 7]), missing(&[4, 7]), "one that the worker added explains no boot");
+    assert_eq!(of(&[(16, &own)], &[4, 7, 16]), missing(&[4, 7]), "nor if the policy wants it too");
+    assert_eq!(of(&[(4, &four), (7, &boot())], &[4, 7, 10]), [], "what is not firmware's is in other logs");
+    assert_eq!(of(&[(7, &boot())], &[7]), [], "one that was quoted beside what is wanted");
+    let none = (Code::LogMismatch, "the log leads to none of the quoted registers".to_string());
+    assert_eq!(of(&[], &[4, 7]), [none]);
+}
+
+#[test]
+fn a_credential_is_for_the_certificate_that_the_verdict_is_about_wherever_lists_stand() {
+    let lab = Lab::new();
+    let plain = lab.judge_all(&BTreeMap::from([(7, register(&boot()))]), None, &lab.policy(""));
+    let lists = lab.with(&Lab::list());
+    let (found, envelope) = lists.judge_all(&BTreeMap::from([(7, register(&boot()))]), None, &lists.policy(""));
+    assert_eq!((codes(&plain.0), codes(&found)), (vec![], vec![]));
+    let certificate = tpm2::leaf(&envelope).unwrap();
+    assert_eq!(found.claims["ak-certificate"], hex::encode(Sha256::digest(certificate)));
+    assert_eq!(Some(certificate), tpm2::leaf(&plain.1), "and not the list before it");
+    assert!(tpm2::make_credential(certificate, &[0; 34], &[1; 32], &[5; tpm2::RANDOM]).is_ok());
 }
 
 /// A machine has booted without Secure Boot. Its owner can extend the register further, and write any log that leads to it.

@@ -203,6 +203,25 @@ fn a_lower_number_than_was_seen_is_a_rollback() {
 }
 
 #[test]
+fn an_evaluation_before_the_one_that_the_policy_wants_is_stale() {
+    for case in both() {
+        let claims = case.judge().findings.claims;
+        let numbers = ["tcb-evaluation", "qe-evaluation"].map(|name| claims[name].parse::<u32>().unwrap());
+        let with = |least: u32| case.with_lines(&format!("evaluation = {least}")).judge();
+        assert_eq!(numbers[0], numbers[1], "one evaluation");
+        with(numbers[0]).proven();
+        with(0).proven();
+        let later = with(numbers[0] + 1);
+        assert_eq!(later.codes(), [Code::CollateralStale; 2], "of the platform and of the quoting enclave");
+        let detail = &later.reasons[0].detail;
+        assert!(
+            detail.contains(&format!("evaluation {}; the policy wants {}", numbers[0], numbers[0] + 1)),
+            "{detail}"
+        );
+    }
+}
+
+#[test]
 fn sgx_quotes_are_refused_by_name() {
     let case = version_4();
     let quote = vector("sgx/sgx_quote");

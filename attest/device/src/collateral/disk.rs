@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use eider_attest::EvidenceKind;
+use eider_attest::{ENDORSEMENTS_MAX, EvidenceKind};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -39,7 +39,7 @@ pub(super) fn load(folder: &Path, kind: EvidenceKind) -> Option<Held> {
     File::open(path(folder, kind)).ok()?.take(HELD_MAX as u64 + 1024).read_to_end(&mut bytes).ok()?;
     let content: Content = ciborium::from_reader(&bytes[..]).ok()?;
     let endorsements: Vec<_> = content.endorsements.into_iter().map(ByteBuf::into_vec).collect();
-    let is_ours = content.v == 1 && content.kind == kind;
+    let is_ours = content.v == 1 && content.kind == kind && endorsements.len() <= ENDORSEMENTS_MAX;
     is_ours.then_some(Held { fetched: content.fetched, endorsements })
 }
 

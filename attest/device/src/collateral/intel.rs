@@ -16,11 +16,12 @@ struct Signed<'a> {
     signature: Vec<u8>,
 }
 
-/// Fetches all of it for the platform of this quote.
+/// Fetches all of it for the platform of this quote. The newest evaluation is asked for (`update=early`): what the service says unless
+/// asked (`standard`) is behind it by up to a year.
 pub(super) fn fetch(client: &Client, service: &Host, root: &Host, quote: &[u8]) -> Result<Vec<u8>, FetchError> {
     let Platform { fmspc, ca } = Platform::of(quote).map_err(FetchError::Unasked)?;
-    let tcb = client.get(service, &format!("/tdx/certification/v4/tcb?fmspc={fmspc}"))?;
-    let qe = client.get(service, "/tdx/certification/v4/qe/identity")?;
+    let tcb = client.get(service, &format!("/tdx/certification/v4/tcb?fmspc={fmspc}&update=early"))?;
+    let qe = client.get(service, "/tdx/certification/v4/qe/identity?update=early")?;
     let list = client.get(service, &format!("/sgx/certification/v4/pckcrl?ca={ca}&encoding=der"))?;
     let (tcb_info, tcb_info_signature) = signed(&tcb)?;
     let (qe_identity, qe_identity_signature) = signed(&qe)?;

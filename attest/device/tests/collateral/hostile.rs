@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
 
-use eider_attest_device::collateral::{FetchError, Host, Source};
+use eider_attest_device::collateral::{FetchError, Host};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::lab::NOW;
-use super::machine::{Machine, PATIENCE};
+use super::machine::{Machine, PATIENCE, amd};
 use super::server::{Reply, Server};
 use super::snp::{LIST, VCEK, machine};
 
@@ -116,8 +116,8 @@ fn a_service_of_https_shows_a_certificate_of_a_public_authority_or_is_told_nothi
         let _ = rustls::Stream::new(&mut tls, &mut stream).read_to_end(&mut heard);
         heard
     });
-    let source = |address: &str| Source::Amd(Host::try_from(format!("https://{address}")).unwrap());
-    let (_, plain, laboratory) = machine(5, (10, 28));
+    let (lab, plain, laboratory) = machine(5, (10, 28));
+    let source = |address: &str| amd(Host::try_from(format!("https://{address}")).unwrap(), lab.root());
     let machine = Machine::new(source(&address.to_string()), laboratory.evidence.clone(), vec![]);
     let why = machine.failed(NOW);
     assert!(matches!(why, FetchError::Unreachable { .. }) && why.to_string().contains("certificate"), "{why}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use eider_attest::{AttestPolicy, Binding, Code, Envelope, EvidenceKind, Findings, Given, snp, tdx};
-use eider_attest_device::collateral::{FetchError, Keeper, Renewal, Source};
+use eider_attest_device::collateral::{FetchError, Host, Hosts, Keeper, Renewal, RootHash, Source};
 use eider_protocol::{Hash, NodeId, OfferId};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,13 @@ pub(crate) struct Machine {
     pub(crate) given: Vec<Vec<u8>>,
     pub(crate) keeper: Keeper,
     pub(crate) folder: tempfile::TempDir,
-    source: Source,
+    pub(crate) source: Source,
+}
+
+/// A service of AMD's kind, and the one root that its certificates must end in.
+pub(crate) fn amd(service: Host, root: &[u8]) -> Source {
+    let amd_roots = Some(vec![RootHash(Sha256::digest(root).into())]);
+    Hosts { amd: Some(service), amd_roots, ..Hosts::default() }.source(EvidenceKind::SevSnp).unwrap()
 }
 
 impl Machine {
@@ -61,7 +67,7 @@ impl Machine {
     /// What a requester finds wrong with what is stapled, under a policy that pins this root and has these lines.
     pub(crate) fn judged(&self, root: &[u8], lines: &str, now: i64) -> Vec<Code> {
         let (kind, report_data) = match self.source {
-            Source::Amd(_) => (EvidenceKind::SevSnp, self.evidence[0x50..0x90].try_into().unwrap()),
+            Source::Amd { .. } => (EvidenceKind::SevSnp, self.evidence[0x50..0x90].try_into().unwrap()),
             Source::Intel { .. } => (EvidenceKind::Tdx, self.evidence[568..632].try_into().unwrap()),
         };
         let sha256 = hex::encode(Sha256::digest(root));

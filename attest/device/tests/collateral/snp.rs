@@ -1,13 +1,15 @@
 //! SEV-SNP: AMD's service, with a laboratory's certificates.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use eider_attest::Code;
-use eider_attest_device::collateral::{FetchError, Renewal, Source};
+use eider_attest::{AttestPolicy, Code, EvidenceKind};
+use eider_attest_device::collateral::{FetchError, Host, Hosts, Renewal, RootHash, Source};
+use sha2::{Digest, Sha256};
 
 use super::lab::{Lab, Leaf, NOW};
-use super::machine::{DAY, Machine};
+use super::machine::{DAY, Machine, amd};
 use super::server::{Reply, Server};
 
 const CHIP: [u8; 64] = [0xc1; 64];
@@ -25,16 +27,26 @@ fn number(n: u8) -> Vec<u8> {
     if n < 128 { vec![2, 1, n] } else { vec![2, 2, 0, n] }
 }
 
-/// A key's certificate with the security versions of [`TCB`], and what is given.
-fn leaf(lab: &Lab, product: &str, own: &[(&[u64], Vec<u8>)]) -> Leaf {
+/// The security versions of [`TCB`], and what is given.
+fn extensions<'a>(product: &str, own: &[(&'a [u64], Vec<u8>)]) -> Vec<(&'a [u64], Vec<u8>)> {
     let product = [&[0x16, u8::try_from(product.len()).unwrap()], product.as_bytes()].concat();
     let versions: [(&[u64], Vec<u8>); 5] =
         [(&[2], product), (&[3, 1], number(4)), (&[3, 2], number(1)), (&[3, 3], number(20)), (&[3, 8], number(200))];
-    lab.leaf(&[&versions[..], own].concat())
+    [&versions[..], own].concat()
+}
+
+/// A key's certificate with these.
+fn leaf(lab: &Lab, product: &str, own: &[(&[u64], Vec<u8>)]) -> Leaf {
+    lab.leaf(&extensions(product, own))
 }
 
 fn vcek(lab: &Lab) -> Leaf {
     leaf(lab, "Genoa-B1", &[(&[4], CHIP.to_vec())])
+}
+
+/// What another vendor says of that one's key, which is genuine and public.
+fn lied(liar: &Lab, leaf: &Leaf) -> Vec<u8> {
+    liar.certify(leaf, &extensions("Genoa-B1", &[(&[4], CHIP.to_vec())]))
 }
 
 /// A report of version 3 of a Genoa.
@@ -47,15 +59,27 @@ fn pem(certificates: &[Vec<u8>]) -> Vec<u8> {
     pem::encode_many(&all).into_bytes()
 }
 
+/// Has the service say these.
+fn serve(server: &Server, leaf: &[u8], issuers: &[Vec<u8>], list: &[u8]) {
+    server.reply(VCEK, Reply::body(leaf));
+    server.reply(ISSUERS, Reply::body(&pem(issuers)));
+    server.reply(LIST, Reply::body(list));
+}
+
 /// A laboratory, its service with a list of that number for days of February 2025, and a machine to which the host gives nothing.
 pub(crate) fn machine(list: u64, days: (u8, u8)) -> (Lab, Server, Machine) {
+    let (lab, server, _, machine) = machine_and_key(list, days);
+    (lab, server, machine)
+}
+
+/// The same, with the machine's key.
+fn machine_and_key(list: u64, days: (u8, u8)) -> (Lab, Server, Leaf, Machine) {
     let (lab, server) = (Lab::new(), Server::start());
     let leaf = vcek(&lab);
-    server.reply(VCEK, Reply::body(&leaf.der));
-    server.reply(ISSUERS, Reply::body(&pem(&lab.issuers)));
-    server.reply(LIST, Reply::body(&lab.list(list, &[], days)));
-    let machine = Machine::new(Source::Amd(server.host()), report(&leaf), vec![]);
-    (lab, server, machine)
+    let list = lab.list(list, &[], days);
+    serve(&server, &leaf.der, &lab.issuers, &list);
+    let machine = Machine::new(amd(server.host(), lab.root()), report(&leaf), vec![]);
+    (lab, server, leaf, machine)
 }
 
 #[test]
@@ -117,7 +141,7 @@ fn a_turin_is_asked_for_by_its_short_id_and_five_versions_and_a_cloud_key_is_nev
     server.reply("/vcek/v1/Turin/c1", Reply::body(&turin_leaf.der));
     server.reply("/vcek/v1/Turin/cert_chain", Reply::body(&pem(&lab.issuers)));
     server.reply("/vcek/v1/Turin/crl", Reply::body(&lab.list(5, &[], (10, 28))));
-    let turin = Machine::new(Source::Amd(server.host()), turin_leaf.report(&fields), vec![]);
+    let turin = Machine::new(amd(server.host(), lab.root()), turin_leaf.report(&fields), vec![]);
     turin.renewed(NOW);
     assert_eq!(server.asked()[0], "/vcek/v1/Turin/c1c1c1c1c1c1c1c1?blSPL=4&teeSPL=2&snpSPL=20&ucodeSPL=200&fmcSPL=1");
 
@@ -126,7 +150,7 @@ fn a_turin_is_asked_for_by_its_short_id_and_five_versions_and_a_cloud_key_is_nev
     let signed = vlek.report(&[(0, &[3]), (0x48, &[4]), (0x180, &TCB)]);
     server.reply("/vlek/v1/Genoa/cert_chain", Reply::body(&pem(&lab.issuers)));
     server.reply("/vlek/v1/Genoa/crl", Reply::body(&lab.list(5, &[], (10, 28))));
-    let mut cloud = Machine::new(Source::Amd(server.host()), signed, vec![]);
+    let mut cloud = Machine::new(amd(server.host(), lab.root()), signed, vec![]);
     assert!(matches!(cloud.failed(NOW), FetchError::CloudsKey));
     assert_eq!(server.asked(), [""; 0]);
     cloud.given = vec![vlek.der.clone()];
@@ -149,11 +173,11 @@ fn a_report_that_does_not_say_whose_it_is_has_nothing_fetched_for_it() {
         (&[(0, &[9])], "version 9"),
     ];
     for (fields, word) in cases {
-        let machine = Machine::new(Source::Amd(server.host()), leaf.report(fields), vec![]);
+        let machine = Machine::new(amd(server.host(), lab.root()), leaf.report(fields), vec![]);
         let why = machine.failed(NOW);
         assert!(matches!(why, FetchError::Unasked(_)) && why.to_string().contains(word), "{why}");
     }
-    let machine = Machine::new(Source::Amd(server.host()), vec![], vec![]);
+    let machine = Machine::new(amd(server.host(), lab.root()), vec![], vec![]);
     let why = match machine.keeper.renew(NOW, || Err("no such device".into())) {
         Renewal::Failed { why, .. } => why.to_string(),
         other => panic!("{other:?}"),
@@ -162,7 +186,7 @@ fn a_report_that_does_not_say_whose_it_is_has_nothing_fetched_for_it() {
     assert_eq!(server.asked(), [""; 0]);
     // The certificate of the host says it for a report of version 2.
     let mut old =
-        Machine::new(Source::Amd(server.host()), leaf.report(&[(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)]), vec![]);
+        Machine::new(amd(server.host(), lab.root()), leaf.report(&[(0, &[2]), (0x180, &TCB), (0x1a0, &CHIP)]), vec![]);
     old.given = [vec![leaf.der.clone()], lab.issuers.clone()].concat();
     server.reply(LIST, Reply::body(&lab.list(5, &[], (10, 28))));
     old.renewed(NOW);
@@ -275,6 +299,126 @@ fn what_does_not_hold_for_this_machine_is_refused_and_nothing_of_it_is_kept() {
         assert!(matches!(why, FetchError::Refused(_)), "{what}: {why}");
         assert_eq!(machine.staple(NOW), Vec::<Vec<u8>>::new(), "{what}");
     }
+}
+
+#[test]
+fn a_service_that_lied_once_is_forgotten_when_the_vendor_answers() {
+    let (lab, server, key, mut machine) = machine_and_key(5, (10, 28));
+    let liar = Lab::new();
+    let lie = (lied(&liar, &key), liar.list(9, &[], (10, 28)));
+    serve(&server, &lie.0, &liar.issuers, &lie.1);
+    let why = machine.failed(NOW);
+    assert!(matches!(why, FetchError::Refused(_)) && why.to_string().contains("root-unpinned"), "{why}");
+    assert_eq!(machine.staple(NOW), Vec::<Vec<u8>>::new());
+    assert!(!machine.folder.path().join("sev-snp").exists());
+    serve(&server, &key.der, &lab.issuers, &lab.list(5, &[], (10, 28)));
+    machine.renewed(NOW + 60);
+    assert_eq!(machine.judged(lab.root(), LISTS, NOW + 60), []);
+
+    // What is on the disk may be from before anybody looked at roots; what the host gives may be the lie, too.
+    for given in [vec![], [vec![lie.0.clone()], liar.issuers.clone(), vec![lie.1.clone()]].concat()] {
+        serve(&server, &lie.0, &liar.issuers, &lie.1);
+        let source = std::mem::replace(&mut machine.source, amd(server.host(), liar.root()));
+        std::fs::remove_file(machine.folder.path().join("sev-snp")).unwrap();
+        machine.restart();
+        machine.renewed(NOW);
+        machine.source = source;
+        machine.restart();
+        machine.given = given;
+        serve(&server, &key.der, &lab.issuers, &lab.list(5, &[], (10, 28)));
+        server.asked();
+        for day in 1..4 {
+            machine.renewed(NOW + day * DAY);
+            assert_eq!(machine.judged(lab.root(), LISTS, NOW + day * DAY), [], "day {day}");
+        }
+        assert_eq!(server.asked().len(), 5, "all of it, and then a list each day");
+    }
+}
+
+/// Of nobody, each by another name.
+fn certificate(n: u8) -> Vec<u8> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, n.to_string());
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+}
+
+#[test]
+fn no_more_is_kept_than_an_envelope_may_have() {
+    let (lab, server, key, mut machine) = machine_and_key(5, (10, 28));
+    let list = lab.list(5, &[], (10, 28));
+    let with = |extra: usize| [lab.issuers.clone(), vec![list.clone(); extra]].concat();
+    serve(&server, &key.der, &with(14), &list);
+    let why = machine.failed(NOW);
+    assert!(matches!(why, FetchError::Refused(_)) && why.to_string().contains("at most 16"), "{why}");
+    assert_eq!(machine.staple(NOW), Vec::<Vec<u8>>::new());
+    serve(&server, &key.der, &with(12), &list);
+    machine.renewed(NOW + 60);
+    assert_eq!(machine.staple(NOW).len(), 16);
+    assert_eq!(machine.judged(lab.root(), LISTS, NOW), []);
+    // A file that has more is fetched anew.
+    let file = machine.folder.path().join("sev-snp");
+    let mut content: ciborium::Value = ciborium::from_reader(&std::fs::read(&file).unwrap()[..]).unwrap();
+    let fields = content.as_map_mut().unwrap();
+    let endorsements = fields.iter_mut().find(|(name, _)| name.as_text() == Some("endorsements")).unwrap();
+    endorsements.1.as_array_mut().unwrap().push(ciborium::Value::Bytes(list.clone()));
+    let mut bytes = vec![];
+    ciborium::into_writer(&content, &mut bytes).unwrap();
+    std::fs::write(&file, bytes).unwrap();
+    machine.restart();
+    assert_eq!(machine.staple(NOW), Vec::<Vec<u8>>::new());
+    machine.renewed(NOW);
+
+    // Certificates that leave no room for a list are not kept for want of one, and then for good.
+    let (lab, server, key, machine) = machine_and_key(5, (10, 28));
+    let others: Vec<_> = (0..13).map(certificate).collect();
+    serve(&server, &key.der, &[lab.issuers.clone(), others].concat(), &lab.list(5, &[], (10, 28)));
+    server.reply(LIST, Reply::status("429 Too Many Requests", ""));
+    machine.failed(NOW);
+    serve(&server, &key.der, &lab.issuers, &lab.list(5, &[], (10, 28)));
+    machine.renewed(NOW + 60);
+    assert_eq!(machine.judged(lab.root(), LISTS, NOW + 60), []);
+}
+
+#[test]
+fn a_list_of_an_emergency_is_kept_though_it_lives_shorter() {
+    let (lab, server, mut machine) = machine(5, (10, 28));
+    machine.renewed(NOW);
+    let lasting = machine.staple(NOW);
+    server.reply(LIST, Reply::body(&lab.list(6, &[super::lab::INTERMEDIATE], (20, 24))));
+    machine.renewed(NOW + DAY);
+    assert_eq!(machine.judged(lab.root(), LISTS, NOW + DAY), [Code::CertificateRevoked]);
+    // Of two that are whole the newer is stapled, though the host's lasts longer.
+    machine.given = lasting;
+    assert_eq!(machine.judged(lab.root(), LISTS, NOW + DAY), [Code::CertificateRevoked]);
+    // It is not followed by the one before it, which lives longer.
+    server.reply(LIST, Reply::body(&lab.list(5, &[], (10, 28))));
+    assert!(matches!(machine.failed(NOW + 3 * DAY), FetchError::Older(_)));
+}
+
+#[test]
+fn amds_roots_are_built_in_and_a_policy_may_name_others_in_their_place() {
+    let host = || Host::try_from("https://kdsintf.amd.com".to_string()).unwrap();
+    let of = |hosts: Hosts| match hosts.source(EvidenceKind::SevSnp).unwrap() {
+        Source::Amd { roots, .. } => roots.iter().map(|root| root.sha256).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let built_in = of(Hosts { amd: Some(host()), ..Hosts::default() });
+    assert_eq!(built_in.len(), 3);
+    // The roots of genuine chains, and those of the shipped policy.
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for chain in ["cert_chain_milan", "cert_chain_turin"] {
+        let chain = std::fs::read(project.join("attest/core/tests/vectors/snp").join(chain)).unwrap();
+        let ark = pem::parse_many(chain).unwrap().pop().unwrap().into_contents();
+        assert!(built_in.contains(&Sha256::digest(ark).into()));
+    }
+    let policy = std::fs::read(project.join("policies/attest/sensitive.toml")).unwrap();
+    let policy = AttestPolicy::parse(&policy).unwrap();
+    let pinned = &policy.accept(EvidenceKind::SevSnp).unwrap().roots;
+    assert!(pinned.len() == 2 && pinned.iter().all(|root| built_in.contains(&root.sha256)));
+    let named = Hosts { amd: Some(host()), amd_roots: Some(vec![RootHash([7; 32])]), ..Hosts::default() };
+    assert_eq!(of(named.clone()), [[7; 32]]);
+    let none = Hosts { amd_roots: Some(vec![]), ..named };
+    assert!(none.source(EvidenceKind::SevSnp).unwrap_err().contains("`amd_roots`"));
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::server::{Reply, Server};
 /// In the month of the first collateral, and of the second.
 const IN_2025: i64 = 1_750_414_563;
 const IN_2026: i64 = 1_791_504_586;
-const TCB: &str = "/tdx/certification/v4/tcb?fmspc=B0C06F000000";
-const QE: &str = "/tdx/certification/v4/qe/identity";
+const TCB: &str = "/tdx/certification/v4/tcb?fmspc=B0C06F000000&update=early";
+const QE: &str = "/tdx/certification/v4/qe/identity?update=early";
 const PCK_LIST: &str = "/sgx/certification/v4/pckcrl?ca=platform&encoding=der";
 const ROOT_LIST: &str = "/IntelSGXRootCA.der";
 const ANY: &str = "statuses = [\"UpToDate\"]\nplatform = [\"dynamic\", \"cached-keys\", \"smt\"]";

@@ -46,6 +46,8 @@ fn lenient() -> Result<AttestPolicy> {
     let root = format!("[sev-snp]\nroots = [\n{{ name = \"ARK-Milan\", sha256 = \"{milan}\", from = \"its chain\" }},");
     let floor = "[sev-snp.products.milan]\nboot_loader = 0\ntee = 0\nsnp = 0\nmicrocode = 0\nfrom = \"anything\"\n";
     let text = text.replace("measurements = []", "any_measurement = true").replace("[sev-snp]\nroots = [", &root);
+    // A report of before firmware looked for aliases.
+    let text = text.replace("platform = [\"smt\"]", "platform = [\"smt\", \"aliases-unchecked\"]");
     Ok(AttestPolicy::parse(format!("{text}\n{floor}").as_bytes())?)
 }
 
