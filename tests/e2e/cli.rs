@@ -127,3 +127,14 @@ fn wrong_usage_says_what_is_wrong_and_what_to_do() {
         text(&dead.stderr)
     );
 }
+
+#[test]
+fn who_reads_no_further_ends_it_without_a_word() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(eider());
+    command.args(["policy", "show", "internal"]).env("EIDER_HOME", home.path());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ran = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((ran.status.code(), text(&ran.stderr).as_str()), (Some(141), ""));
+}

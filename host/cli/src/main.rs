@@ -14,6 +14,7 @@ mod setup;
 mod words;
 mod worker;
 
+use std::panic;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -77,6 +78,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     let args = Args::parse();
     log(args.verbose, args.log_format);
     // A cell has no use for an async runtime, nor for its threads.
@@ -104,6 +106,20 @@ fn main() -> ExitCode {
     // Blocking reads of a dropped job must not hold the exit.
     runtime.shutdown_background();
     result.unwrap_or_else(|e| fail(&e))
+}
+
+/// `println!` panics when nobody reads what it prints any more (`eider audit list | head`), which is no error.
+fn end_with_the_reader() {
+    /// What a shell says of a program that SIGPIPE has ended.
+    const SIGPIPE_EXIT: i32 = 128 + 13;
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let said = info.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(SIGPIPE_EXIT);
+        }
+        usual(info);
+    }));
 }
 
 fn fail(e: &anyhow::Error) -> ExitCode {
