@@ -12,8 +12,11 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::{fs, ptr};
 
-use eider_sandbox::{Cell, CellCommand, CellError, Finished, Image, Wall, probe_walls};
+use eider_node::EngineBinary;
+use eider_sandbox::limits::{COMPILE_MEMORY, IMAGE_BYTES, READ_FACTOR};
+use eider_sandbox::{Cell, CellCommand, CellError, Finished, Image, JobSpec, Variant, Wall, probe_walls};
 use eider_tests::{Drill, Escape, NoBroker, eider, process, programs, target_dir};
+use rustix::process::{Pid, Signal, kill_process};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// Reports at once, which in the drill is to try what its program's name says.
@@ -65,6 +68,7 @@ open            killed killed killed ENOENT       killed EACCES ENOENT       don
 create          killed killed killed ENOENT       killed EACCES ENOENT       done    done   done
 write           killed killed killed ENOENT       killed EACCES ENOENT       SIGXFSZ done   done
 image           killed killed killed ENOENT       killed EACCES ENOENT       done    done   done
+image-again     killed killed killed ENOENT       killed EACCES ENOENT       done    done   done
 connect         killed killed killed EACCES       killed EACCES ENETUNREACH  done    done   done
 listen          killed killed killed EACCES       killed EACCES done         done    done   done
 datagram        killed killed killed ENETUNREACH  killed done   ENETUNREACH  done    done   done
@@ -215,13 +219,13 @@ impl Outside {
         word(drill.escape, &how)
     }
 
-    /// How a job ends whose cell says this, with an input of so many bytes.
-    async fn say(&self, bytes: &[u8], size: u64) -> Result<Finished, CellError> {
+    /// How a job ends whose cell says this so many times.
+    async fn say(&self, times: u32, bytes: &[u8], job: JobSpec) -> Result<Finished, CellError> {
         let name: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let path = self.dir.path().join(format!("eider-drill-says.{name}"));
+        let path = self.dir.path().join(format!("eider-drill-says.{times}.{name}"));
         symlink(&self.command.program, &path).unwrap();
         let cell = Cell::spawn(&CellCommand { program: path, ..self.command.clone() }, &self.image).await.unwrap();
-        cell.run(programs::job(&[size]), &mut NoBroker).await
+        cell.run(job, &mut NoBroker).await
     }
 }
 
@@ -413,7 +417,50 @@ fn open_to_all(path: &Path) {
     }
 }
 
-/// What the kernel itself says of a cell that waits for its job.
+/// What the kernel itself says of a process that is to have all walls: no rights, a filter, these limits in bytes, no descriptor
+/// but such, and namespaces of its own with a root in which are these files; whether it has namespaces.
+fn has_walls(pid: u32, data: u64, file_size: u64, is_its_own: impl Fn(&str) -> bool, files: &[&str]) -> bool {
+    let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    let status = file("status");
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    let limits = file("limits");
+    for (name, most) in [
+        ("Max core file size", 0),
+        ("Max file size", file_size),
+        ("Max open files", 1),
+        ("Max processes", 0),
+        ("Max stack size", 8 << 20),
+        ("Max data size", data + (272 << 20)),
+    ] {
+        let words = limits.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+        let most = most.to_string();
+        assert_eq!(words.split_whitespace().take(2).collect::<Vec<_>>(), [most.as_str(); 2], "{name}");
+    }
+    for open in process::descriptors(pid) {
+        assert!(open.starts_with("socket:") || open.starts_with("pipe:") || is_its_own(&open), "{open}");
+    }
+    let [own, others] = [pid, std::process::id()].map(|pid| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap());
+    if own == others {
+        return false;
+    }
+    for kind in ["user", "net", "mnt", "ipc", "pid", "uts", "cgroup"] {
+        let [own, others] = [pid, std::process::id()].map(|pid| fs::read_link(format!("/proc/{pid}/ns/{kind}")));
+        assert_ne!(own.unwrap(), others.unwrap(), "{kind}");
+    }
+    let mounts = file("mounts");
+    let mounts: Vec<_> = mounts.lines().collect();
+    assert!(mounts[0].starts_with("none / tmpfs ro,nosuid,nodev,noexec,"), "{mounts:?}");
+    assert_eq!(mounts.len(), 1 + files.len(), "{mounts:?}");
+    for (mount, file) in mounts[1..].iter().zip(files) {
+        assert!(mount.contains(&format!(" /{file} ")) && mount.contains(" ro,nosuid,nodev"), "{mount}");
+    }
+    let there: Vec<_> = fs::read_dir(format!("/proc/{pid}/root")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(there, files);
+    true
+}
+
 #[tokio::test]
 async fn a_cell_has_nothing_but_its_socket_its_window_its_words_and_its_image() {
     let dir = tempfile::tempdir().unwrap();
@@ -424,49 +471,46 @@ async fn a_cell_has_nothing_but_its_socket_its_window_its_words_and_its_image() 
     let cell = Cell::spawn(&command, &image).await.unwrap();
     let outer = cell.pid().unwrap();
     let inner = process::descendants(outer).first().copied().unwrap_or(outer);
-    let file = |name: &str| fs::read_to_string(format!("/proc/{inner}/{name}")).unwrap();
-
-    let status = file("status");
-    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
-        assert!(status.contains(line), "{line}: {status}");
-    }
-    let limits = file("limits");
-    let data = (command.memory + (272 << 20)).to_string();
-    for (name, most) in [
-        ("Max core file size", "0"),
-        ("Max file size", "0"),
-        ("Max open files", "1"),
-        ("Max processes", "0"),
-        ("Max stack size", "8388608"),
-        ("Max data size", data.as_str()),
-    ] {
-        let words = limits.lines().find_map(|l| l.strip_prefix(name)).unwrap();
-        assert_eq!(words.split_whitespace().take(2).collect::<Vec<_>>(), [most, most], "{name}");
-    }
-    for open in process::descriptors(inner) {
-        let known = ["socket:", "/memfd:eider-window", "pipe:"].iter().any(|kind| open.starts_with(kind));
-        // As the parent passed it, and as the cell has opened it in a root of its own.
-        assert!(known || open.ends_with(".cwasm") || open == "/image", "{open}");
-    }
     for thread in process::threads(inner) {
         let stat = fs::read_to_string(thread.join("stat")).unwrap();
         let words: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         assert_eq!((words[16], words[38]), ("19", "5"), "niceness, and the idle class: {stat}");
     }
-    if !cell.walls().up.contains_key(&Wall::Namespaces) {
-        return println!("NOT TRIED: this machine gives no namespaces: {:?}", cell.walls().missing);
+    // The image as the parent passed it, and as the cell has opened it in a root of its own.
+    let own = |open: &str| open.starts_with("/memfd:eider-window") || open.ends_with(".cwasm") || open == "/image";
+    let spaces = has_walls(inner, command.memory, 0, own, &["image"]);
+    assert_eq!(spaces, cell.walls().up.contains_key(&Wall::Namespaces), "{:?}", cell.walls());
+    if !spaces {
+        println!("NOT TRIED: this machine gives no namespaces: {:?}", cell.walls().missing);
     }
-    for kind in ["user", "net", "mnt", "ipc", "pid", "uts", "cgroup"] {
-        let [own, others] = [inner, std::process::id()].map(|pid| fs::read_link(format!("/proc/{pid}/ns/{kind}")));
-        assert_ne!(own.unwrap(), others.unwrap(), "{kind}");
+}
+
+/// A compiler reads a stranger's bytes, so it is where an engine would be: looked at while it compiles the largest at hand.
+#[tokio::test]
+async fn a_compiler_has_nothing_but_its_socket_its_words_what_it_reads_and_what_it_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("the-compiler-that-is-looked-at");
+    symlink(eider(), &program).unwrap();
+    outside::leave_open(&fs::File::open("/etc/passwd").unwrap());
+    let engine = EngineBinary::built_in().unwrap().bytes().unwrap();
+    let (cache, command) = (dir.path().join("engines"), CellCommand::new(&program));
+    let compiling = std::thread::spawn(move || programs::compile(&cache, &command, &engine, Variant::Plain));
+    let sealed = |pid: &u32| {
+        let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        file("cmdline").contains("the-compiler-that-is-looked-at") && file("status").contains("Seccomp:\t2")
+    };
+    let pid = process::eventually(|| {
+        let all = process::descendants(std::process::id());
+        all.into_iter().find(sealed).ok_or_else(|| "no compiler is behind a filter".into())
+    })
+    .await;
+    let own = |open: &str| open.starts_with("/memfd:eider-component") || open.starts_with("/memfd:eider-image");
+    let spaces = has_walls(pid, COMPILE_MEMORY, IMAGE_BYTES, own, &[]);
+    if !spaces {
+        println!("NOT TRIED: this machine gives no namespaces");
     }
-    let mounts = file("mounts");
-    let mounts: Vec<_> = mounts.lines().collect();
-    let [root, image] = mounts[..] else { panic!("{mounts:?}") };
-    assert!(root.starts_with("none / tmpfs ro,nosuid,nodev,noexec,"), "{root}");
-    assert!(image.contains(" /image ") && image.contains(" ro,nosuid,nodev"), "{image}");
-    let files: Vec<_> = fs::read_dir(format!("/proc/{inner}/root")).unwrap().map(|f| f.unwrap().file_name()).collect();
-    assert_eq!(files, ["image"]);
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    assert!(compiling.join().unwrap().is_err(), "it is killed");
 }
 
 /// What a cell says that is no cell any more, in the wire's own form (`host/sandbox/src/wire.rs`).
@@ -494,12 +538,31 @@ async fn a_parent_believes_nothing_that_a_cell_should_not_say() {
         ("that it is ready, again", frame(b"\xa1\x65Ready\xa2\x62up\xa0\x67missing\xa0")),
     ];
     for (what, lie) in lies {
-        let ended = outside.say(&lie, SIZE).await;
+        let ended = outside.say(1, &lie, programs::job(&[SIZE])).await;
         assert!(matches!(ended, Err(CellError::Protocol)), "{what}: {ended:?}");
     }
     // The same frame without a lie, so that it is the lie that was found; and what it said beside is dropped.
-    let Err(CellError::Died(how)) = outside.say(&read(0, 0, 1), SIZE).await else { panic!("it ends by itself") };
+    let honest = outside.say(1, &read(0, 0, 1), programs::job(&[SIZE])).await;
+    let Err(CellError::Died(how)) = honest else { panic!("it ends by itself: {honest:?}") };
     assert!(how.contains("more words") && how.len() < 2100, "{} bytes: {how}", how.len());
+    // What is no lie by itself, until it is more than the job may have.
+    const BULK: u8 = 1;
+    let (result, reads) = ([BULK, 3, 0, 0, 0, 1, 2, 3], READ_FACTOR as u32);
+    let small = || JobSpec { result: 4, ..programs::job(&[1]) };
+    for (what, times, said, is_too_much) in [
+        ("three bytes of a result", 1, result.to_vec(), false),
+        ("six, of four", 1, [result, result].concat(), true),
+        ("all reads that an input of one byte may have", reads, read(0, 0, 1), false),
+        ("one more", reads + 1, read(0, 0, 1), true),
+    ] {
+        let ended = outside.say(times, &said, small()).await;
+        let as_said = if is_too_much {
+            matches!(ended, Err(CellError::Protocol))
+        } else {
+            matches!(ended, Err(CellError::Died(_)))
+        };
+        assert!(as_said, "{what}: {ended:?}");
+    }
 }
 
 /// As containers do it: system calls that a filter refuses.

@@ -35,6 +35,8 @@ escapes! {
     Write "write",
     /// Opening the engine's image again, for writing.
     Image "image",
+    /// Opening the engine's image again, for reading.
+    ImageAgain "image-again",
     /// Connecting to a TCP port of this machine.
     Connect "connect",
     /// Offering a TCP port.

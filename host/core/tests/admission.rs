@@ -334,3 +334,16 @@ fn what_is_held_is_what_was_admitted_and_not_given_back() {
         Ledger(HashMap::new()).check(&a, &d, seed);
     }
 }
+
+#[test]
+fn a_requester_whose_offers_fill_what_is_remembered_of_it_waits_until_they_expire() {
+    let mut a = admission(donation());
+    for n in 0..65_536 {
+        a.admit(id(n), &offer(1, MIB, 0, 1), NOW).unwrap();
+        a.forget(&id(n));
+    }
+    assert_eq!(reason(a.admit(id(65_536), &offer(1, MIB, 0, 1), NOW)), DeclineReason::Busy);
+    a.admit(id(65_537), &offer(2, MIB, 0, 1), NOW).unwrap();
+    let later = Offer { issued_at: LAST + 1, ..offer(1, MIB, 0, 1) };
+    a.admit(id(65_536), &later, LAST + 1).unwrap();
+}

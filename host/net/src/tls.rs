@@ -34,8 +34,13 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
+    shown(&identity.public(), identity)
+}
+
+/// A key to show, and the one to sign with.
+fn shown(public: &PublicKey, identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
     let pkcs8 = [&PKCS8_PREFIX[..], &identity.seed()].concat();
-    let spki = [&SPKI_PREFIX[..], identity.public().as_bytes()].concat();
+    let spki = [&SPKI_PREFIX[..], public.as_bytes()].concat();
     let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))?;
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], key)))
 }
@@ -155,5 +160,44 @@ impl ClientCertVerifier for AnyEd25519 {
     }
     fn requires_raw_public_keys(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::*;
+
+    fn handshake(client: ClientConfig, server: ServerConfig) -> Result<(), Error> {
+        let mut client = ClientConnection::new(Arc::new(client), "eider".try_into().unwrap())?;
+        let mut server = ServerConnection::new(Arc::new(server))?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = vec![];
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut &bytes[..]).unwrap();
+            server.process_new_packets()?;
+            bytes.clear();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn who_shows_anothers_key_has_no_connection() {
+        let (owner, thief) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
+        let (dials, answers) = (|| client(&thief).unwrap(), || server(&thief).unwrap());
+        handshake(dials(), answers()).unwrap();
+        let stolen = shown(&owner.public(), &thief).unwrap();
+        let mut as_owner = dials();
+        as_owner.client_auth_cert_resolver = Arc::new(AlwaysResolvesClientRawPublicKeys::new(stolen.clone()));
+        let bad = Error::InvalidCertificate(CertificateError::BadSignature);
+        assert_eq!(handshake(as_owner, answers()), Err(bad.clone()));
+        let mut as_owner = answers();
+        as_owner.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(stolen));
+        assert_eq!(handshake(dials(), as_owner), Err(bad));
     }
 }

@@ -81,3 +81,20 @@ impl PublicKey {
             .is_ok_and(|k| k.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_small_order_signs_nothing() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        // The neutral point and 0: by RFC 8032's equation a signature of the neutral point, over anything.
+        let mut anything = [0; 64];
+        anything[0] = 1;
+        assert!(!PublicKey::from_bytes(one).verifies(b"anything", &anything));
+        let (identity, message) = (Identity::from_seed([7; 32]), b"a message");
+        assert!(identity.public().verifies(message, &identity.sign(message)));
+    }
+}

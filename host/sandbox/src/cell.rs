@@ -139,7 +139,7 @@ pub fn run_cell_opened(
     };
     huge_pages_where_asked();
     let image = matches!(options.task, CellTask::Run(_)).then(passed);
-    let (walls, path, maps) = jail::enter(&terms, image, || Ok(Maps::open()))?;
+    let (walls, path, maps) = jail::enter(&terms, image, || Ok(image.map_or_else(Maps::none, |_| Maps::open())))?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     match options.task {
         CellTask::Run(variant) => {

@@ -307,6 +307,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_others_can_write_in_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let open = || ImageCache::open(dir.path(), CellCommand::new("none"));
+        for (mode, safe) in [(0o700, true), (0o755, true), (0o770, false), (0o707, false)] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let opened = open();
+            assert_eq!(opened.is_ok(), safe, "{mode:o}");
+            assert!(safe || matches!(opened, Err(ImageError::Unsafe(_))), "{mode:o}");
+        }
+        let secret = fs::metadata(dir.path().join("image.key")).unwrap();
+        assert_eq!(secret.mode() & 0o777, 0o600);
+    }
+
+    #[test]
     fn an_image_is_one_under_its_own_name_and_whole() {
         let dir = tempfile::tempdir().unwrap();
         let cache = ImageCache::open(dir.path().join("engines"), CellCommand::new("none")).unwrap();

@@ -29,6 +29,11 @@ impl Maps {
         Self(File::open("/proc/self/maps").ok())
     }
 
+    /// Of a process that runs no engine.
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
     /// Maps the image's code now, moves the snapshot's memory into huge pages, and asks for such where linear memory will
     /// grow. Costs an idle cell the 7 MB of DuckDB's snapshot, and up to 5 around it. Where the kernel has none of it, a
     /// cell works as well, a little slower.

@@ -1,5 +1,5 @@
 //! A cell whose first wall is open: the engine's progress report is what its program's name says (`Drill`), tried on the host
-//! by system calls; or, named `eider-drill-says.` and bytes in hexadecimal, these bytes are all that it says to its parent. What
+//! by system calls; or, named `eider-drill-says.`, a number and bytes in hexadecimal, it says these bytes so many times to its parent, and no more. What
 //! still holds is the second wall. Never shipped. Named `eider-drill-no-walls-closed`, it leaves the first wall as it is: what
 //! the second one costs is measured against that.
 #![allow(unsafe_code, clippy::cast_possible_wrap, clippy::cast_possible_truncation)]
@@ -35,10 +35,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let lie = name.strip_prefix("eider-drill-says.").map(hex::decode);
+    let lie = name.strip_prefix("eider-drill-says.").and_then(|said| {
+        let (times, lie) = said.split_once('.')?;
+        Some((times.parse().ok()?, hex::decode(lie).ok()?))
+    });
     let open = move |linker: &mut Linker<Host>| match (attempt, lie) {
         (Some(attempt), _) => on_report(linker, move || attempt.report()),
-        (None, Some(Ok(lie))) => on_report(linker, move || say(&lie)),
+        (None, Some((times, lie))) => on_report(linker, move || say(times, &lie)),
         (None, _) => Ok(()),
     };
     match run_cell_opened(&options, &without, open) {
@@ -109,6 +112,7 @@ impl Attempt {
                     check(libc::syscall(libc::SYS_write, file, c"out".as_ptr(), 3))
                 }
                 Escape::Image => open(c"/proc/self/fd/3", libc::O_RDWR).map(drop),
+                Escape::ImageAgain => open(c"/proc/self/fd/3", libc::O_RDONLY).map(drop),
                 Escape::Connect => {
                     let to = internet(self.drill.ports.0);
                     let socket = socket(libc::AF_INET, libc::SOCK_STREAM)?;
@@ -204,10 +208,18 @@ fn on_report(linker: &mut Linker<Host>, act: impl Fn() + Send + Sync + 'static) 
     })
 }
 
-/// Says this to the parent, then more to standard error than it reads.
-fn say(lie: &[u8]) {
-    // SAFETY: descriptor 0 is the cell's socket; the bytes live on.
-    unsafe { libc::write(0, lie.as_ptr().cast(), lie.len()) };
+/// Says this to the parent so many times, each time but the first after an answer; then more to standard error than it reads.
+fn say(times: u32, lie: &[u8]) {
+    let mut answer = [0u8; 64];
+    for n in 0..times {
+        // SAFETY: descriptor 0 is the cell's socket; the bytes live on.
+        unsafe {
+            if n > 0 {
+                libc::read(0, answer.as_mut_ptr().cast(), answer.len());
+            }
+            libc::write(0, lie.as_ptr().cast(), lie.len());
+        }
+    }
     eprint!("{}", "more words. ".repeat(4000));
 }
 
