@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use eider_attest::{AttestPolicy, Binding, Envelope, EvidenceKind, Findings, Given, verifier};
-use eider_protocol::{Body, Hash, Identity, NodeId, OfferId, Signed};
+use eider_protocol::{Body, Hash, Identity, NodeId, OfferId, Signed, Version};
 use serde_bytes::ByteBuf;
 
 /// A signed frame, both as a payload and as a body that carries a valid signature.
 pub fn signed<T: Body + Clone + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
-    let identity = Identity::from_seed([42; 32]);
-    if let Ok(signed) = Signed::<T>::open(bytes, identity.node_id()) {
+    let (identity, version) = (Identity::from_seed([42; 32]), Version::V3);
+    if let Ok(signed) = Signed::<T>::open(bytes, version, identity.node_id()) {
         assert_eq!(signed.to_payload().len(), bytes.len());
     }
     if let Some(message) = Signed::<T>::parse_body(bytes) {
-        let again = Signed::sign(&identity, message);
-        assert_eq!(Signed::<T>::open(&again.to_payload(), identity.node_id()).as_ref(), Ok(&again));
+        let again = Signed::sign(&identity, version, message);
+        assert_eq!(Signed::<T>::open(&again.to_payload(), version, identity.node_id()).as_ref(), Ok(&again));
     }
 }
 
