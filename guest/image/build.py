@@ -272,16 +272,25 @@ def initrd(packages, binary, compiled):
 
 # ---- the firmware of SNP guests
 
+def tools():
+    """What builds the firmware is there, in these versions: asked before anything takes long."""
+    packages = ["gcc", "make", "nasm", "acpica-tools", "uuid-dev", "patch"]
+    if os.geteuid() == 0 and not (
+            all(map(shutil.which, ("gcc", "make", "nasm", "iasl", "patch"))) and os.path.exists("/usr/include/uuid/uuid.h")):
+        say(f"installing {', '.join(packages)}")
+        run(["apt-get", "install", "-y", "--no-install-recommends", *packages], "apt-get")
+    for tool, (command, want) in TOOLS.items():
+        said = run(command, tool) if shutil.which(command[0]) else "nothing"
+        if want not in said:
+            fail(f"{tool} must be version {want} (Debian 12: apt-get install {' '.join(packages)})")
+
+
 def firmware(out, packages):
     product = os.path.join(out, "OVMF.fd")
     key = hashlib.sha256(repr((EDITS, LEFT_OUT, FIRMWARE_FLAGS, lock()["edk2"], lock()["edk2-debian"])).encode()).hexdigest()
     stamp = os.path.join(out, "OVMF.key")
     if os.path.exists(product) and os.path.exists(stamp) and open(stamp).read() == key:
         return product
-    for tool, (command, want) in TOOLS.items():
-        said = run(command, tool) if shutil.which(command[0]) else "nothing"
-        if want not in said:
-            fail(f"{tool} must be version {want} (Debian 12: apt-get install gcc make nasm acpica-tools uuid-dev patch)")
     say("building the firmware (about 4 minutes)")
     # edk2 puts the path that it is built in into each module, and in releases zeros instead of its letters: as many of them.
     work = tempfile.mkdtemp(prefix="eider-edk2-", dir="/tmp")
@@ -429,6 +438,7 @@ def main():
     arguments.add_argument("--policy")
     asked = arguments.parse_args()
     out, began = os.path.abspath(asked.out), time.time()
+    tools()
     packages = fetch(out)
     binary = asked.program or program(out)
     firmware(out, packages)
