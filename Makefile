@@ -87,7 +87,7 @@ fuzz:
 
 # WORDS=aarch64 for some of them. Cells of emulated processors need Debian's packages (250 MB) and a compiler with one architecture more than workers have.
 determinism: build
-	@echo "comparing processors: about an hour on two cores the first time, 25 minutes after that, most of it in emulators"
+	@echo "comparing processors: about 40 minutes on two cores the first time, 15 after that, most of it in an emulator"
 	@$(CARGO) build --release --locked --quiet -p eider-tests -p eider-bare-cell --features eider-bare-cell/arm64 \
 	  --bin eider-determinism --bin eider-bare-cell
 	@python3 tests/determinism/emulated.py $(OUT)/emulated $(OUT)/release/eider-bare-cell

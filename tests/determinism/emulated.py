@@ -88,7 +88,7 @@ def main():
     root = unpack(out)
     arm = build(out, root)
     for name, emulator, cell in (("aarch64-cell", f"qemu-aarch64-static -L {shlex.quote(root)}", arm),
-                                 ("x86-64-cell", "qemu-x86_64-static -cpu EPYC", here)):
+                                 ("x86-64-cell", "qemu-x86_64-static -cpu max", here)):
         command = os.path.join(root, "usr/bin", emulator.split()[0])
         script(os.path.join(out, name), f'exec {shlex.quote(command)} {" ".join(emulator.split()[1:])} {shlex.quote(cell)} "$@"')
     say("an aarch64 and an x86-64 machine are ready")

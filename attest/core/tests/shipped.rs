@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use eider_attest::{AttestPolicy, AttestPolicyError, Class, Code, EvidenceKind, Tier};
+use eider_attest::{Accept, AttestPolicy, AttestPolicyError, Class, Code, EvidenceKind, Tier};
 use eider_protocol::DataClass;
 
 fn project(path: &str) -> PathBuf {
@@ -41,7 +41,9 @@ fn the_shipped_policies_ask_for_what_their_class_needs() {
         }
     }
     assert!(policy("development.toml").development);
-    assert_eq!(policy("internal.toml").sev_snp, policy("sensitive.toml").sev_snp);
+    // But for the guest that `make guest-image` has written into one of them.
+    let processors = |name| policy(name).sev_snp.map(|accept| Accept { measurements: vec![], ..accept });
+    assert_eq!(processors("internal.toml"), processors("sensitive.toml"));
 }
 
 /// What `make guest-image` writes is of a commit that anybody can build again. For the other TEEs no value can be computed.

@@ -107,11 +107,13 @@ fn machines(emulated: Option<PathBuf>) -> Vec<Machine> {
             compiler: command(target_dir().join("eider-bare-cell")),
         }
     };
-    let mut all = vec![native(Baseline::HERE)];
-    all.extend([Baseline::X86_64V3, Baseline::X86_64V4].map(native));
-    all.push(emulator("x86-64-v3 of an emulated EPYC", Baseline::X86_64V3, "x86-64-cell"));
-    all.push(emulator("aarch64, emulated", Baseline::Aarch64, "aarch64-cell"));
-    all
+    let v3 = match native(Baseline::X86_64V3) {
+        lacking if lacking.cells.is_err() => emulator("x86-64-v3, emulated", Baseline::X86_64V3, "x86-64-cell"),
+        native => native,
+    };
+    // The emulator has no AVX-512.
+    let v4 = native(Baseline::X86_64V4);
+    vec![native(Baseline::HERE), v3, v4, emulator("aarch64, emulated", Baseline::Aarch64, "aarch64-cell")]
 }
 
 fn count(ended: &Ended, is: impl Fn(&Outcome) -> bool) -> usize {
