@@ -5,11 +5,11 @@
   (if (i64.ne (i64.reinterpret_f64 (local.get 0)) (i64.const 0x7ff8000000000000)) (then (unreachable))))
 (func $same32 (param f32)
   (if (i32.ne (i32.reinterpret_f32 (local.get 0)) (i32.const 0x7fc00000)) (then (unreachable))))
-(func (export "run") (param $i i32) (param i32 i64 i32 i32 i64) (result i32)
+(func (export "run") (param i32 i32 i64 i32 i32 i64) (result i32)
   (local $zero f64) (local $odd f64)
-  ;; Not known to the compiler, which would make it by itself.
-  (local.set $zero (f64.convert_i32_u (i32.and (local.get $i) (i32.const 0))))
-  (local.set $odd (f64.reinterpret_i64 (i64.or (i64.const 0xfff4000000000123) (i64.extend_i32_u (i32.and (local.get $i) (i32.const 0))))))
+  ;; Memory has pages, which the compiler does not know: it would make these by itself.
+  (local.set $zero (f64.convert_i32_u (i32.eqz (memory.size))))
+  (local.set $odd (f64.reinterpret_i64 (i64.or (i64.const 0xfff4000000000123) (i64.extend_i32_u (i32.eqz (memory.size))))))
   (call $same64 (f64.div (local.get $zero) (local.get $zero)))
   (call $same64 (f64.sqrt (f64.sub (local.get $zero) (f64.const 1))))
   (call $same64 (f64.add (local.get $odd) (f64.const 1)))

@@ -7,7 +7,7 @@ tests that are to fail (arguments of `cargo test`). Runs in a copy of the tree u
 Usage: run.py OUT [WORD ...]     only mutants whose file, claim or test has one of the words; `slow` adds those that need the
                                  end-to-end suites
 """
-import collections, os, re, shutil, subprocess, sys, time, tomllib
+import os, re, shutil, subprocess, sys, time, tomllib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -39,7 +39,7 @@ def checked(mutant):
 
 
 def copy(out):
-    """Files that git knows or would take, brought up to date in OUT/tree; times are kept, for cargo goes by them."""
+    """Files that git knows or would take, brought up to date in OUT/tree. What has not changed is not written, for cargo goes by times."""
     tree = os.path.join(out, "tree")
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=TOP, check=True,
                             capture_output=True, text=True).stdout
@@ -62,7 +62,8 @@ def cargo_test(tree, out, arguments):
     """(built, passed, names of failed tests)"""
     vectors = os.environ.get("EIDER_ATTEST_VECTORS") or os.path.join(TOP, "..", "shared", "attest-vectors")
     environment = {**os.environ, "CARGO_TARGET_DIR": os.path.join(out, "target"), "CARGO_INCREMENTAL": "1",
-                   "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_OPT_LEVEL": "1", **({"EIDER_ATTEST_VECTORS": vectors} if os.path.isdir(vectors) else {})}
+                   "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
+                   **({"EIDER_ATTEST_VECTORS": vectors} if os.path.isdir(vectors) else {})}
     cargo = os.environ.get("CARGO", "cargo")
     command = [cargo, "test", "--locked", "--no-fail-fast", *arguments.split()]
     # The end-to-end suites start `eider`, which is none of their own.
@@ -86,10 +87,10 @@ def main():
     out, asked = os.path.abspath(sys.argv[1]), mutants(sys.argv[2:])
     edits = [checked(m) for m in asked]
     tree = copy(out)
-    suites = collections.Counter(m["test"] for m in asked)
+    suites = {m["test"] for m in asked}
     print(f"mutants: {len(asked)}, noticed by {len(suites)} selections of tests, which must pass before: "
-          "some minutes to build, then about half a minute for each", flush=True)
-    for suite in suites:
+          "some minutes to build, then some seconds for each", flush=True)
+    for suite in sorted(suites):
         built, passed, said = cargo_test(tree, out, suite)
         if not built or not passed or isinstance(said, str):
             sys.exit(f"mutants: without a mutant, cargo test {suite} does not pass: {said}")
