@@ -174,8 +174,12 @@ impl Driver {
         self.finish(output_error, cancel).await
     }
 
+    /// An input's failure is told before the fetch that met it is reset, so it is here before whatever a worker makes of that.
     fn handle(&mut self, event: Event) {
         let now = self.now_ms();
+        if let Ok(why) = self.inputs_failed.1.try_recv() {
+            self.job.handle(now, Event::InputFailed(why));
+        }
         self.job.handle(now, event);
     }
 
