@@ -8,12 +8,12 @@ mod secureboot;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use eider_attest::tpm2::parse::{Key, Public, Reader};
+use eider_attest::tpm2::parse::{Public, Reader};
 use eider_attest::tpm2::{Credential, Evidence, make_credential};
 use eider_attest::{Code, Tier};
 use eider_attest_device::swtpm::Swtpm;
 use eider_attest_device::{AkKind, EkKind, Produced, Tpm, TpmError};
-use scene::{GOOGLE, REGISTERS, Scene, cloud, name, policy};
+use scene::{AK_PURPOSE, Cloud, EK_PURPOSE, GOOGLE, REGISTERS, Scene, name, policy};
 use sha2::{Digest, Sha256};
 
 #[test]
@@ -187,28 +187,31 @@ fn an_attestation_key_that_a_cloud_has_certified_needs_no_activation() {
     let Some(mut scene) = Scene::new() else { return };
     let mut tpm = scene.swtpm.tpm().unwrap();
     let key = Public::parse(&tpm.ak().unwrap()).unwrap().key;
-    let [leaf, between, root] = cloud(&key);
+    let cloud = Cloud::new();
+    let leaf = cloud.certify(&key, AK_PURPOSE);
     let padded = [&leaf[..], &[0xff; 600]].concat();
     // Google's, readable by anybody, and Azure's, by the owner alone.
     tpm.store(0x01c1_0003, &Tpm::ak_template(AkKind::P256), true).unwrap();
     tpm.store(0x01c1_0002, &padded, true).unwrap();
     tpm.keep_ak(0x8100_0003).unwrap();
     tpm.store(0x01c1_01d0, &padded, false).unwrap();
-    scene.policy = policy(&hex::encode(Sha256::digest(&root)), &BTreeMap::new());
+    scene.policy = policy(&hex::encode(Sha256::digest(cloud.root())), &BTreeMap::new());
     let qualifying = scene.binding().short();
     for kind in [AkKind::GoogleP256, AkKind::Azure] {
         tpm = tpm.with_ak(kind);
         assert_eq!(Public::parse(&tpm.ak().unwrap()).unwrap().key, key, "{kind:?}");
-        let issuers = vec![between.clone(), root.clone()];
-        let mut produced = tpm.produce(&REGISTERS, &qualifying, None, None, issuers).unwrap();
+        let mut produced = tpm.produce(&REGISTERS, &qualifying, None, None, cloud.issuers()).unwrap();
         assert_eq!(produced.endorsements[0], leaf, "{kind:?}");
         let verdict = scene.verdict(&produced);
         assert_eq!((verdict.tier, &verdict.reasons[..]), (Tier::L1, &[][..]), "{kind:?}");
         assert_eq!(verdict.activation, None, "{kind:?}");
         assert!(verdict.claims.contains_key("ak-certificate"));
         // The same authority's certificate of another key is not one of an endorsement key.
-        produced.endorsements[0] = cloud(&Key::P256 { x: [1; 32], y: [2; 32] })[0].clone();
-        assert_eq!(scene.codes(&produced), [Code::ChainInvalid], "{kind:?}");
+        let other = Public::parse(&tpm.ek(EkKind::P256).unwrap()).unwrap().key;
+        for (purpose, code) in [(AK_PURPOSE, Code::ChainInvalid), (EK_PURPOSE, Code::ActivationMissing)] {
+            produced.endorsements[0] = cloud.certify(&other, purpose);
+            assert_eq!(scene.codes(&produced), [code], "{kind:?} {purpose}");
+        }
     }
     let mut none = tpm.with_ak(AkKind::GoogleRsa2048);
     assert!(matches!(none.ak(), Err(TpmError::NoCertificate { index: 0x01c1_0001, .. })));

@@ -143,35 +143,55 @@ impl rcgen::PublicKeyData for Certified {
     }
 }
 
-/// A cloud: leaf, intermediate and root. The leaf is for attestation keys, the intermediate for endorsement keys, as Google's.
-pub(crate) fn cloud(key: &Key) -> [Vec<u8>; 3] {
-    certified(key, AK_PURPOSE)
-}
-
 /// What ends 2.23.133.8: tcg-kp-AIKCertificate and tcg-kp-EKCertificate.
-const AK_PURPOSE: u64 = 3;
+pub(crate) const AK_PURPOSE: u64 = 3;
 pub(crate) const EK_PURPOSE: u64 = 1;
 
-/// Leaf, intermediate and root for a P-256 key; the leaf has this purpose, the intermediate that of endorsement keys.
-pub(crate) fn certified(key: &Key, purpose_of_leaf: u64) -> [Vec<u8>; 3] {
-    let purpose = |last| vec![rcgen::ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, last])];
-    let params = |name: &str, is_ca: bool| {
-        let mut params = rcgen::CertificateParams::default();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        if is_ca {
+/// The authority of a cloud: a root, and an intermediate that is for endorsement keys, as Google's.
+pub(crate) struct Cloud {
+    root: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+    between: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Cloud {
+    pub(crate) fn new() -> Self {
+        let authority = |name| {
+            let mut params = named(name);
             params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
             params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
-        }
-        params
-    };
-    let Key::P256 { x, y } = key else { panic!("P-256") };
-    let root = rcgen::CertifiedIssuer::self_signed(params("Cloud Root", true), rcgen::KeyPair::generate().unwrap());
-    let root = root.unwrap();
-    let mut between = params("Cloud EK/AK Intermediate", true);
-    between.extended_key_usages = purpose(EK_PURPOSE);
-    let between = rcgen::CertifiedIssuer::signed_by(between, rcgen::KeyPair::generate().unwrap(), &root).unwrap();
-    let mut leaf = params("Cloud VM", false);
-    leaf.extended_key_usages = purpose(purpose_of_leaf);
-    let leaf = leaf.signed_by(&Certified([&[4][..], x, y].concat()), &between).unwrap();
-    [leaf.der().to_vec(), between.der().to_vec(), root.der().to_vec()]
+            (params, rcgen::KeyPair::generate().unwrap())
+        };
+        let (root, key) = authority("Cloud Root");
+        let root = rcgen::CertifiedIssuer::self_signed(root, key).unwrap();
+        let (mut between, key) = authority("Cloud EK/AK Intermediate");
+        between.extended_key_usages = purpose(EK_PURPOSE);
+        let between = rcgen::CertifiedIssuer::signed_by(between, key, &root).unwrap();
+        Self { root, between }
+    }
+
+    pub(crate) fn root(&self) -> Vec<u8> {
+        self.root.der().to_vec()
+    }
+
+    pub(crate) fn issuers(&self) -> Vec<Vec<u8>> {
+        vec![self.between.der().to_vec(), self.root()]
+    }
+
+    /// A certificate of a P-256 key for one purpose.
+    pub(crate) fn certify(&self, key: &Key, purpose_of_leaf: u64) -> Vec<u8> {
+        let Key::P256 { x, y } = key else { panic!("P-256") };
+        let mut leaf = named("Cloud VM");
+        leaf.extended_key_usages = purpose(purpose_of_leaf);
+        leaf.signed_by(&Certified([&[4][..], x, y].concat()), &self.between).unwrap().der().to_vec()
+    }
+}
+
+fn named(name: &str) -> rcgen::CertificateParams {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+}
+
+fn purpose(last: u64) -> Vec<rcgen::ExtendedKeyUsagePurpose> {
+    vec![rcgen::ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, last])]
 }
