@@ -369,4 +369,27 @@ mod tests {
         assert_eq!(files_of(&tar).unwrap(), files);
         assert!(files_of(&tar[..1024]).is_err());
     }
+
+    #[test]
+    fn a_file_that_stands_twice_or_that_nobody_signed_is_refused() {
+        let golden = include_bytes!("../tests/golden/archive.tar");
+        let genuine = files_of(golden).unwrap();
+        assert_eq!(tar_of(&genuine).unwrap(), golden);
+        let record = genuine.iter().find(|(name, _)| name == "record.json").unwrap();
+        let other = String::from_utf8(record.1.clone()).unwrap().replacen("10.0.0.1:", "10.0.9.1:", 1).into_bytes();
+        assert_ne!(other, record.1);
+        for (name, bytes) in [("record.json", other), ("manifest.more", vec![1]), ("policy.toml", vec![])] {
+            for at in 0..=genuine.len() {
+                let mut files = genuine.clone();
+                files.insert(at, (name.to_string(), bytes.clone()));
+                assert!(open(&tar_of(&files).unwrap()).is_err(), "{name} at {at}");
+            }
+        }
+        for (a, b) in [(0, 1), (1, 2)] {
+            let mut files = genuine.clone();
+            files.swap(a, b);
+            assert!(open(&tar_of(&files).unwrap()).is_err(), "{a} and {b} change places");
+        }
+        assert!(open(golden).is_ok());
+    }
 }
