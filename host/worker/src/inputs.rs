@@ -12,6 +12,8 @@ use eider_sandbox::BrokerError;
 
 /// A requester that serves its inputs more slowly than this loses the job that waits for them.
 const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(20) };
+/// How often a range is read again that this machine's disk gave back otherwise than it was given.
+const READS_MAX: u32 = 3;
 /// It opens a stream and takes a request in this time.
 const ASK: Duration = Duration::from_secs(10);
 
@@ -53,16 +55,22 @@ impl<'a> RemoteInputs<'a> {
     async fn read_range(&self, index: u32, offset: u64, into: &mut [u8]) -> Result<(), BrokerError> {
         let (info, lease) = (&self.entries[index as usize], &self.leases[index as usize]);
         let end = offset + into.len() as u64;
-        let unavailable = |why: String| BrokerError::InputUnavailable(info.table.clone(), why);
-        if !into.is_empty() {
-            while lease.next_missing(offset, end).is_some() {
+        let mut tries = 0;
+        loop {
+            while !into.is_empty() && lease.next_missing(offset, end).is_some() {
                 // Jobs of this requester fetch one after the other; those of others do not wait for it.
                 let _alone = lease.fetching().await;
                 let Some((start, stop)) = lease.next_missing(offset, end) else { break };
                 self.fetch(index, lease, start, stop).await?;
             }
+            let read = lease.read_at(offset, into).await;
+            let is_lost = |e: &io::Error| matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+            match read {
+                // What was there, and is no longer what it was, is fetched again.
+                Err(e) if is_lost(&e) && tries < READS_MAX => tries += 1,
+                read => return read.map_err(|e| BrokerError::InputUnavailable(info.table.clone(), e.to_string())),
+            }
         }
-        lease.read_at(offset, into).await.map_err(|e| unavailable(e.to_string()))
     }
 
     /// Fetches missing spans, once more if the stream breaks while the connection stands.

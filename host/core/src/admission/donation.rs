@@ -8,7 +8,7 @@ use super::Admission;
 /// less than `inputs::disk_of`, which a test of the worker holds, and that no less than the disk, which the tests of inputs do.
 const INPUT_OVERHEAD: u64 = 16 << 10;
 /// Bytes of an input for which its map has one.
-const INPUT_MAP: u64 = 1 << 20;
+const INPUT_MAP: u64 = 1 << 17;
 
 /// What a machine's owner gives.
 ///

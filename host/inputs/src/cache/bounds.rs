@@ -28,9 +28,9 @@ const BLOCK: u64 = 4 << 10;
 /// Bytes of the donated disk that a job's inputs take at most in a cache, however their sizes differ: their own, and for
 /// each a map and the ends of two blocks, some 8 KiB. `count` 1 is one input of `bytes`.
 pub fn disk_of(inputs: &InputsSummary) -> u64 {
-    // A map has a byte for each span, of which each input may have a part.
-    let each = BLOCK + map::HEADER + 1 + (BLOCK - 1);
-    inputs.bytes.saturating_add(inputs.bytes / SPAN).saturating_add(u64::from(inputs.count) * each)
+    // A map has a mark for each span, of which each input may have a part.
+    let each = BLOCK + map::HEADER + map::MARK + (BLOCK - 1);
+    inputs.bytes.saturating_add(inputs.bytes / SPAN * map::MARK).saturating_add(u64::from(inputs.count) * each)
 }
 
 impl Bounds {

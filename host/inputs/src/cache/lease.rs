@@ -1,15 +1,18 @@
 //! One job's use of one input.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use eider_protocol::{Hash, NodeId};
+use parking_lot::Mutex;
+use rangemap::RangeSet;
 use tokio::sync::OwnedMutexGuard;
 
 use super::disk::Key;
 use super::state::{Entry, Room};
-use super::{CacheError, Inner};
-use crate::read::{self, read_at};
+use super::{CacheError, Inner, map, to_index};
+use crate::read::read_at;
 
 /// A reference to an input, whether any of it is there or not. While it is held, what is present stays; dropping it
 /// ends the use. It holds no descriptor and, for an input of which nothing is present, nothing on the disk.
@@ -18,6 +21,8 @@ pub struct Lease {
     cache: Arc<Inner>,
     entry: Arc<Entry>,
     tenant: NodeId,
+    /// Spans that this job has found to be what was written, of the files of this generation.
+    checked: Mutex<(u64, RangeSet<u64>)>,
 }
 
 impl Clone for Lease {
@@ -56,7 +61,7 @@ pub struct Fetching {
 impl Lease {
     pub(super) fn new(cache: Arc<Inner>, key: Key, tenant: NodeId) -> Self {
         let entry = cache.state.lock().lease(key);
-        Self { cache, entry, tenant }
+        Self { cache, entry, tenant, checked: Mutex::default() }
     }
 
     /// The input's hash.
@@ -130,10 +135,11 @@ impl Lease {
         filled
     }
 
-    /// Fills `into` from `offset` on: at once if the bytes are in the page cache, else on a thread that may wait.
+    /// Fills `into` from `offset` on: at once if these spans were checked and are in the page cache, else on a thread that may wait.
     ///
     /// # Errors
-    /// What is not present, and the disk.
+    /// What is not present, [`io::ErrorKind::InvalidInput`]; what was, and is no longer what was written, [`io::ErrorKind::InvalidData`],
+    /// after which it is missing; the disk.
     pub async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         if into.is_empty() {
             return Ok(());
@@ -143,15 +149,59 @@ impl Lease {
         let end = offset.checked_add(into.len() as u64).ok_or_else(missing)?;
         let generation = || self.cache.state.lock().generation(key, offset, end);
         let before = generation().ok_or_else(missing)?;
-        match self.cache.descriptors.hit(&(key, before)) {
+        let open = self.cache.descriptors.hit(&(key, before)).filter(|_| self.is_checked(before, offset, end));
+        match open {
             Some(file) => read_at(&file, offset, into).await?,
             None => {
                 // The thread holds the input too, so that the file that it opens is not given up meanwhile.
                 let lease = self.clone();
-                read::on_a_thread(offset, into, move || lease.cache.data(key, before)).await?;
+                let bytes = tokio::task::spawn_blocking(move || lease.read_checked(before, offset, end)).await;
+                into.copy_from_slice(&bytes.map_err(io::Error::other)??);
+                self.is_now_checked(before, offset, end);
             }
         }
         // Files that were lost and made again meanwhile may have had holes.
         if generation() == Some(before) { Ok(()) } else { Err(missing()) }
+    }
+
+    fn is_checked(&self, generation: u64, start: u64, end: u64) -> bool {
+        let checked = self.checked.lock();
+        checked.0 == generation && checked.1.gaps(&self.cache.bounds.spans(start, end)).next().is_none()
+    }
+
+    fn is_now_checked(&self, generation: u64, start: u64, end: u64) {
+        let mut checked = self.checked.lock();
+        if checked.0 != generation {
+            *checked = (generation, RangeSet::new());
+        }
+        checked.1.insert(self.cache.bounds.spans(start, end));
+    }
+
+    /// The bytes of `start..end`, all of whose spans are what was written. Blocks.
+    fn read_checked(&self, generation: u64, start: u64, end: u64) -> io::Result<Vec<u8>> {
+        let (key, bounds) = (self.entry.key, &self.cache.bounds);
+        let file = self.cache.data(key, generation)?;
+        let mut bytes = Vec::with_capacity(to_index(end - start));
+        let (mut whole, mut is_right) = (vec![], true);
+        for span in bounds.spans(start, end) {
+            let at = bounds.bytes(&(span..span + 1), key.size);
+            whole.resize(to_index(at.end - at.start), 0);
+            let is_whole = match file.read_exact_at(&mut whole, at.start) {
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => false,
+                read => read.map(|()| true)?,
+            };
+            let wanted = self.cache.state.lock().mark(key, generation, span);
+            if !is_whole || wanted != Some(map::mark(&whole)) {
+                if self.cache.state.lock().damaged(key, generation, span) {
+                    let (name, from) = (key.data(), at.start);
+                    tracing::warn!("input cache: the span at {from} of {name} is not what was written; it is fetched again");
+                }
+                is_right = false;
+            }
+            let from = start.max(at.start) - at.start;
+            bytes.extend_from_slice(&whole[to_index(from)..to_index(end.min(at.end) - at.start)]);
+        }
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "bytes of the input are not what was cached");
+        is_right.then_some(bytes).ok_or_else(wrong)
     }
 }

@@ -1,36 +1,46 @@
-//! The file beside an entry's bytes that says which spans of them are there: a header, and one byte for each span, 1 if
-//! it is present. A byte becomes 1 only after the span was synced, and each byte is written at its place alone, so that
-//! whatever part of the writes a power cut keeps, all that the map says is true.
+//! The file beside an entry's bytes that says which spans of them are there, and what they were: a header, and a mark of eight bytes for
+//! each span: zero, or if it is present the beginning of its BLAKE3. A mark is written only after its span was synced, and at its place
+//! alone, so that whatever part of the writes a power cut keeps, a span that the map says is there is, or is found not to be its mark's.
 //!
 //! Header, 128 bytes: magic (8), version and span size (u32 little-endian each), the input's hash (32) and size (u64),
 //! the tenant that had it made (32), zeros, and the first 8 bytes of the BLAKE3 of all that.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
 use eider_protocol::{Hash, NodeId};
-use rangemap::RangeSet;
-
 use super::disk::Key;
 
 const MAGIC: [u8; 8] = *b"eidermap";
 /// Of this layout. Another one's files are dropped.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Bytes before the spans'.
 pub(super) const HEADER: u64 = 128;
 const CHECKED: usize = 120;
+/// Bytes of a span's mark.
+pub(super) const MARK: u64 = 8;
+
+/// What a span's bytes are known by when they are read: a disk, or a memory, may give back others than it was given.
+pub(super) type Mark = u64;
+
+/// Of these bytes; never zero, which is none.
+pub(super) fn mark(span: &[u8]) -> Mark {
+    let hash = blake3::hash(span);
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    Mark::from_le_bytes([a, b, c, d, e, f, g, h]).max(1)
+}
 
 /// What a map says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Map {
     pub(super) key: Key,
     pub(super) tenant: NodeId,
-    /// By number.
-    pub(super) present: RangeSet<u64>,
+    /// The spans that are there, by number.
+    pub(super) present: BTreeMap<u64, Mark>,
 }
 
 /// Bytes of a map.
 pub(super) fn length(size: u64, span: u64) -> u64 {
-    HEADER + size.div_ceil(span)
+    HEADER + MARK * size.div_ceil(span)
 }
 
 /// How it begins.
@@ -54,24 +64,17 @@ pub(super) fn parse(bytes: &[u8], span: u64) -> Option<Map> {
     let size = u64::from_le_bytes(head[48..56].try_into().ok()?);
     let key = Key { hash: Hash::from_bytes(id(16)?), size };
     let tenant = NodeId::from_bytes(id(56)?);
-    if head != header(key, tenant, span) || spans.len() as u64 != size.div_ceil(span) || spans.iter().any(|b| *b > 1) {
+    let (marks, rest) = spans.as_chunks::<{ MARK as usize }>();
+    if head != header(key, tenant, span) || marks.len() as u64 != size.div_ceil(span) || !rest.is_empty() {
         return None;
     }
-    let mut present = RangeSet::new();
-    let mut at = 0;
-    for run in spans.chunk_by(|a, b| a == b) {
-        let end = at + run.len() as u64;
-        if run[0] == 1 {
-            present.insert(at..end);
-        }
-        at = end;
-    }
-    Some(Map { key, tenant, present })
+    let marks = (0..).zip(marks.iter().map(|mark| Mark::from_le_bytes(*mark)));
+    Some(Map { key, tenant, present: marks.filter(|(_, mark)| *mark != 0).collect() })
 }
 
-/// The bytes that say that a run of spans is present, and where they belong.
-pub(super) fn marks(run: &Range<u64>) -> (u64, Vec<u8>) {
-    (HEADER + run.start, vec![1; usize::try_from(run.end - run.start).unwrap_or(usize::MAX)])
+/// The bytes that say what the spans from this one on are, and where they belong.
+pub(super) fn marks(first: u64, marks: impl Iterator<Item = Mark>) -> (u64, Vec<u8>) {
+    (HEADER + MARK * first, marks.flat_map(Mark::to_le_bytes).collect())
 }
 
 #[cfg(test)]
@@ -85,11 +88,12 @@ mod tests {
 
     fn example() -> (Map, Vec<u8>) {
         let key = Key { hash: Hash::from_bytes([7; 32]), size: 9 * SPAN + 1 };
-        let map = Map { key, tenant: NodeId::from_bytes([9; 32]), present: [0..1, 3..6, 9..10].into_iter().collect() };
+        let present = [0, 3, 4, 5, 9].map(|n: u64| (n, mark(&n.to_le_bytes()))).into_iter().collect();
+        let map = Map { key, tenant: NodeId::from_bytes([9; 32]), present };
         let mut bytes = header(key, map.tenant, SPAN).to_vec();
         bytes.resize(length(key.size, SPAN) as usize, 0);
-        for run in map.present.iter() {
-            let (at, marks) = marks(run);
+        for (n, mark) in &map.present {
+            let (at, marks) = marks(*n, [*mark].into_iter());
             bytes[at as usize..][..marks.len()].copy_from_slice(&marks);
         }
         (map, bytes)

@@ -13,6 +13,7 @@ use rangemap::RangeSet;
 use super::bounds::Bounds;
 use super::disk::Key;
 use super::ledger::{Idle, Ledger, Short};
+use super::map::Mark;
 
 /// One input, as its leases hold it.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ struct Made {
     /// Tells these files from those that had the name before.
     generation: u64,
     present: RangeSet<u64>,
+    /// Of each span that is present.
+    marks: HashMap<u64, Mark>,
     /// Present, and not yet in the map on the disk.
     dirty: RangeSet<u64>,
     /// Who is charged for which part.
@@ -183,19 +186,20 @@ impl State {
     }
 
     /// What an earlier run left.
-    pub(super) fn adopt(&mut self, key: Key, tenant: NodeId, present: RangeSet<u64>) {
+    pub(super) fn adopt(&mut self, key: Key, tenant: NodeId, marks: BTreeMap<u64, Mark>) {
         self.lease(key);
+        let present: RangeSet<u64> = marks.keys().map(|span| *span..span + 1).collect();
         let bytes = present.iter().map(|run| self.bounds.count(run, key.size)).sum::<u64>();
-        self.make(key, present);
+        self.make(key, present, marks.into_iter().collect());
         self.charge(key, tenant, bytes + self.bounds.overhead(key.size));
         self.release(key);
     }
 
-    fn make(&mut self, key: Key, present: RangeSet<u64>) -> u64 {
+    fn make(&mut self, key: Key, present: RangeSet<u64>, marks: HashMap<u64, Mark>) -> u64 {
         let generation = self.tick();
         if let Some(slot) = self.slots.get_mut(&key) {
             let (dirty, shares) = (RangeSet::new(), HashMap::new());
-            slot.stage = Stage::Made(Made { generation, present, dirty, shares, idle: None });
+            slot.stage = Stage::Made(Made { generation, present, marks, dirty, shares, idle: None });
             self.made += 1;
         }
         generation
@@ -308,24 +312,62 @@ impl State {
         let overhead = self.bounds.overhead(key.size).min(room.bytes);
         self.give_back(&mut Room { bytes: overhead, entries: mem::take(&mut room.entries) });
         room.bytes -= overhead;
-        let generation = self.make(key, RangeSet::new());
+        let generation = self.make(key, RangeSet::new(), HashMap::new());
         self.charge(key, tenant, overhead);
         generation
     }
 
-    /// The missing spans of a run were written.
-    pub(super) fn filled(&mut self, key: Key, tenant: NodeId, gaps: &[Range<u64>], room: &mut Room) {
-        let bytes = gaps.iter().map(|gap| self.bounds.count(gap, key.size)).sum::<u64>();
+    /// Missing spans were written.
+    pub(super) fn filled(&mut self, key: Key, tenant: NodeId, spans: &[(u64, Mark)], room: &mut Room) {
+        let bytes = spans.iter().map(|(span, _)| self.bounds.count(&(*span..span + 1), key.size)).sum::<u64>();
         let Some(made) = self.made_mut(key) else { return };
-        for gap in gaps {
-            made.present.insert(gap.clone());
-            made.dirty.insert(gap.clone());
+        for (span, mark) in spans {
+            made.present.insert(*span..span + 1);
+            made.dirty.insert(*span..span + 1);
+            made.marks.insert(*span, *mark);
         }
         self.dirty.insert(key);
         let taken = bytes.min(room.bytes);
         self.give_back(&mut Room { bytes: taken, entries: 0 });
         room.bytes -= taken;
         self.charge(key, tenant, bytes);
+    }
+
+    /// What a span of these files must be, if it is present.
+    pub(super) fn mark(&self, key: Key, generation: u64, span: u64) -> Option<Mark> {
+        self.made(key).filter(|made| made.generation == generation)?.marks.get(&span).copied()
+    }
+
+    /// Of all spans of a run; 0 for those that are not present.
+    pub(super) fn marks(&self, key: Key, run: &Range<u64>) -> Vec<Mark> {
+        let marks = self.made(key).map(|made| &made.marks);
+        run.clone().map(|span| marks.and_then(|m| m.get(&span)).copied().unwrap_or(0)).collect()
+    }
+
+    /// A span is not what was written: it is missing, and nobody is charged for it, until it is filled again. Its mark on the disk
+    /// stays, and finds the same if this run ends first.
+    pub(super) fn damaged(&mut self, key: Key, generation: u64, span: u64) -> bool {
+        let mut left = self.bounds.count(&(span..span + 1), key.size);
+        let Some(made) = self.made_mut(key).filter(|made| made.generation == generation) else { return false };
+        if made.marks.remove(&span).is_none() {
+            return false;
+        }
+        made.present.remove(span..span + 1);
+        made.dirty.remove(span..span + 1);
+        // Who filled it is not known any more; whoever holds most is relieved first.
+        let mut shares: Vec<_> = made.shares.iter_mut().map(|(tenant, bytes)| (*tenant, bytes)).collect();
+        shares.sort_by_key(|(tenant, bytes)| (std::cmp::Reverse(**bytes), *tenant));
+        let mut relieved = vec![];
+        for (tenant, bytes) in shares {
+            let taken = left.min(*bytes);
+            *bytes -= taken;
+            left -= taken;
+            relieved.push((tenant, taken));
+        }
+        for (tenant, bytes) in relieved {
+            self.ledger.discharge(tenant, bytes);
+        }
+        true
     }
 
     /// Gives an entry up: at once for everybody, its files with the next [`Self::next_doomed`].
@@ -347,7 +389,7 @@ impl State {
 
     /// An entry that could not be made has left a name that cannot be removed.
     pub(super) fn left(&mut self, key: Key, tenant: NodeId) {
-        self.make(key, RangeSet::new());
+        self.make(key, RangeSet::new(), HashMap::new());
         self.charge(key, tenant, self.bounds.overhead(key.size));
         self.doom(key);
     }

@@ -10,7 +10,7 @@ use super::*;
 
 const ALICE: NodeId = NodeId::from_bytes([0xa; 32]);
 const BOB: NodeId = NodeId::from_bytes([0xb; 32]);
-/// What an entry of up to 3968 spans takes beside them.
+/// What an entry of up to 496 spans takes beside them.
 const OVERHEAD: u64 = 8 << 10;
 
 fn hash(n: u64) -> Hash {
@@ -324,6 +324,65 @@ async fn an_entry_that_somebody_removed_is_fetched_again() {
     assert!(read(&lease, 0, 9).await.is_err());
     fetch(&lease, 0, 9).unwrap();
     assert_right(&lease, 0, 9).await;
+}
+
+/// Changes a byte of a file, as a disk might.
+fn damage(path: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_disk_gives_back_otherwise_than_it_was_given_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (size, cache) = (5 * SPAN + 10, open(dir.path(), 100 * SPAN));
+    let key = Key { hash: hash(1), size };
+    let data = dir.path().join(key.data());
+    let lease = cache.lease(key.hash, size, ALICE);
+    fetch(&lease, 0, size).unwrap();
+    cache.sync().unwrap();
+    drop(lease);
+    let used = cache.used();
+    // Each job looks for itself, at what it reads; a span is found wherever in it a job reads.
+    for (from, to, changed, lost) in [
+        (10, 20, SPAN - 1, (0, SPAN)),
+        (0, size, 3 * SPAN, (3 * SPAN, 4 * SPAN)),
+        (5 * SPAN, size, 5 * SPAN + 9, (5 * SPAN, size)),
+    ] {
+        damage(&data, changed);
+        let lease = cache.lease(key.hash, size, BOB);
+        assert_eq!(lease.next_missing(from, to), None);
+        assert_eq!(read(&lease, from, to).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(lease.next_missing(from, to), Some(lost));
+        assert_eq!(cache.used(), used - (lost.1 - lost.0));
+        cache.inner.state.lock().invariant_books_balance();
+        fetch(&lease, from, to).unwrap();
+        assert_right(&lease, from, to).await;
+        cache.inner.state.lock().invariant_books_balance();
+    }
+    // What was cut off, and what another run finds, which knows no more than the map.
+    cache.sync().unwrap();
+    drop(cache);
+    damage(&data, 2 * SPAN);
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(5 * SPAN).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(size).unwrap();
+    let cache = open(dir.path(), 100 * SPAN);
+    let lease = cache.lease(key.hash, size, ALICE);
+    assert_eq!(lease.next_missing(0, size), None);
+    assert!(read(&lease, 0, size).await.is_err());
+    assert_eq!(lease.next_missing(0, size), Some((2 * SPAN, 3 * SPAN)));
+    assert_eq!(lease.next_missing(3 * SPAN, size), Some((5 * SPAN, size)));
+    assert_right(&lease, SPAN, 2 * SPAN).await;
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(SPAN).unwrap();
+    let other = cache.lease(key.hash, size, ALICE);
+    assert_eq!(read(&other, SPAN, SPAN + 1).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    fetch(&other, 0, size).unwrap();
+    let gone = read(&other, 3 * SPAN, 4 * SPAN).await;
+    assert!(gone.is_err_and(|e| e.kind() == io::ErrorKind::InvalidData), "a hole that the file's end left");
+    fetch(&other, 0, size).unwrap();
+    assert_right(&other, 0, 4 * SPAN).await;
 }
 
 #[test]
