@@ -11,7 +11,7 @@ use eider_protocol::{
 };
 use eider_sandbox::Variant;
 use eider_tests::Behaviour::{Honest, Slow, Stall, WrongBytes, WrongCommit};
-use eider_tests::{Grid, Job, process, request_of};
+use eider_tests::{Grid, Job, eider, process, request_of, target_dir};
 
 /// A query of some seconds that neither reads nor returns anything to speak of, for jobs that are not to end.
 const LONG: &str = "SELECT count(*) FROM range(25000) a, range(25000) b WHERE (a.range * b.range) % 7 = 3";
@@ -139,6 +139,47 @@ async fn inputs_travel_once_and_are_shared() {
     assert!(again.record.peers.iter().all(|p| p.input_bytes == 0), "fetched again: {:?}", again.record.peers);
     let by_name = grid.run(&Job { sql: "SELECT count(*) FROM read_csv('logs')".into(), ..job }).await.unwrap();
     assert_eq!(by_name.csv().unwrap(), "200001\n", "{}", by_name.record.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_workers_disk_gives_back_otherwise_is_fetched_again_and_blames_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv: String = (0..400_000).map(|i| format!("{i}\n")).collect();
+    std::fs::write(dir.path().join("t.csv"), format!("i\n{csv}")).unwrap();
+    let grid = Grid::start(&[Honest, Honest, Honest], &[]).unwrap();
+    let job = Job::new("SELECT count(*), sum(i) FROM t").of(3, 3).input("t", &dir.path().join("t.csv"));
+    let sum = "400000,79999800000\n";
+    assert_eq!(grid.run(&job).await.unwrap().csv().unwrap(), sum);
+    let files = std::fs::read_dir(grid.home(0).join("inputs")).unwrap().flatten();
+    let cached = files.max_by_key(|file| file.metadata().unwrap().len()).unwrap().path();
+    let mut bytes = std::fs::read(&cached).unwrap();
+    let digit = bytes[1_500_000..].iter_mut().find(|b| (b'0'..b'9').contains(b)).unwrap();
+    *digit += 1;
+    std::fs::write(&cached, &bytes).unwrap();
+    let again = grid.run(&job).await.unwrap();
+    assert_eq!(again.record.end.word(), "verified", "{}", again.record.reason);
+    assert_eq!(again.csv().unwrap(), sum);
+    let fetched: Vec<_> = again.record.peers.iter().map(|p| (p.at_fault, p.input_bytes)).collect();
+    assert_eq!(fetched.iter().filter(|(_, bytes)| *bytes > 0).count(), 1, "{fetched:?}");
+    assert!(fetched.iter().all(|(at_fault, bytes)| !at_fault && *bytes <= 1 << 20), "{fetched:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_program_is_replaced_goes_on_with_cells_of_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+    // A name of its own in the same file system, so that no hundred megabytes are copied.
+    let dir = tempfile::tempdir_in(target_dir()).unwrap();
+    let (program, next) = (dir.path().join("eider"), dir.path().join("next"));
+    std::fs::hard_link(eider(), &program).unwrap();
+    let grid = Grid::start_of(&program, &[Honest], &[]).unwrap();
+    std::fs::write(&next, "#!/bin/false\n").unwrap();
+    std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&next, &program).unwrap();
+    // More than cells were waiting.
+    for n in 0..8 {
+        let ran = grid.run(&Job::new(&format!("SELECT {n}")).of(1, 1)).await.unwrap();
+        assert_eq!(ran.csv().unwrap(), format!("{n}\n"), "{}", ran.record.reason);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

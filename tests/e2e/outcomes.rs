@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use eider_sandbox::{Baseline, Cell, CellCommand, CellError, Finished, Lack};
-use eider_tests::{eider, process, programs};
+use eider_tests::{eider, process, programs, target_dir};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 async fn cell(program: &str) -> (Cell, tempfile::TempDir) {
@@ -47,6 +47,24 @@ async fn a_failure_has_its_metering() {
     let (cell, _dir) = cell("write-endless").await;
     let Ok(Finished::Failed { usage, .. }) = programs::run(cell).await else { panic!("it ends by its result") };
     assert!(usage.memory > 0);
+}
+
+#[tokio::test]
+async fn a_process_that_counts_otherwise_ends_as_others_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("eider-drill-other-floats");
+    std::os::unix::fs::symlink(target_dir().join("eider-drill"), &odd).unwrap();
+    for program in ["floats-chaotic"] {
+        let mut ends = vec![];
+        for (n, from) in [eider(), odd.clone()].into_iter().enumerate() {
+            let command = CellCommand::new(from);
+            let image = programs::image(&dir.path().join(n.to_string()), &command, &programs::text(program));
+            let cell = Cell::spawn(&command, &image).await.unwrap();
+            let Ok(Finished::Done { rows, usage }) = programs::run(cell).await else { panic!("{program}") };
+            ends.push((rows, usage));
+        }
+        assert_eq!(ends[0], ends[1], "{program}");
+    }
 }
 
 /// The rest of it is `make determinism`.

@@ -58,6 +58,7 @@ fn tied_to_us(program: &Path) -> Command {
 /// Workers that live as long as this does.
 pub struct Grid {
     dir: tempfile::TempDir,
+    program: PathBuf,
     workers: Vec<(Child, Candidate)>,
     requester: Requester,
 }
@@ -187,9 +188,18 @@ impl Grid {
     /// # Errors
     /// A worker that does not come up.
     pub fn start(behaviours: &[Behaviour], extra: &[&str]) -> Result<Self> {
+        Self::start_of(&eider(), behaviours, extra)
+    }
+
+    /// The same, whose honest workers are of another program.
+    ///
+    /// # Errors
+    /// A worker that does not come up.
+    pub fn start_of(program: &Path, behaviours: &[Behaviour], extra: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let identity = Identity::generate().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let mut grid = Self { dir, workers: vec![], requester: Requester::new(identity, std::env::temp_dir()) };
+        let program = program.to_owned();
+        let mut grid = Self { dir, program, workers: vec![], requester: Requester::new(identity, std::env::temp_dir()) };
         for behaviour in behaviours {
             grid.add(*behaviour, extra)?;
         }
@@ -231,7 +241,7 @@ impl Grid {
         std::fs::create_dir_all(self.temp())?;
         let mut command = match behaviour {
             Behaviour::Honest => {
-                let mut c = tied_to_us(&eider());
+                let mut c = tied_to_us(&self.program);
                 c.args(["worker", "--listen", "127.0.0.1:0"]);
                 c
             }

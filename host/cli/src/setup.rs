@@ -62,11 +62,11 @@ pub(crate) fn busy(what: &str) -> ProgressBar {
     bar
 }
 
-/// How this program starts a cell of itself.
+/// How this program starts a cell of itself: of the file that it runs, also when another has its name by now.
 pub(crate) fn cell_command() -> Result<CellCommand> {
-    let program =
-        std::env::current_exe().context("cannot find this program's own file, which cells are started from")?;
-    Ok(CellCommand::new(program))
+    const ITSELF: &str = "/proc/self/exe";
+    std::fs::metadata(ITSELF).context("cannot find this program's own file, which cells are started from")?;
+    Ok(CellCommand::new(ITSELF))
 }
 
 /// Cells for these images, `ahead` ready at a time.

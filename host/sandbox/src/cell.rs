@@ -138,6 +138,7 @@ pub fn run_cell_opened(
         without: without.to_vec(),
     };
     huge_pages_where_asked();
+    plain_floats();
     let image = matches!(options.task, CellTask::Run(_)).then(passed);
     let (walls, path, maps) = jail::enter(&terms, image, || Ok(image.map_or_else(Maps::none, |_| Maps::open())))?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -148,6 +149,7 @@ pub fn run_cell_opened(
             watch_parent(socket.try_clone()?)?;
             let window = map_window()?;
             let run = move || {
+                plain_floats();
                 let walls = seal(walls, &terms, Work::Run)?;
                 loaded.instantiate(socket, window, more)?.serve(walls, maps)
             };
@@ -172,6 +174,22 @@ fn seal(mut walls: Walls, terms: &Terms, work: Work) -> Result<Walls, CellExit> 
     match terms.lacks(&walls) {
         Some(lack) => Err(lack.into()),
         None => Ok(walls),
+    }
+}
+
+/// Rounding, small numbers and traps of floating point as IEEE 754 has them by default. A library that somebody has the loader put into
+/// every process may have changed them (one that GCC has built with `-ffast-math` does), which threads inherit, the compiler's too.
+#[expect(unsafe_code, reason = "a register of the processor")]
+fn plain_floats() {
+    // SAFETY: the processor's state at a process's start, which all code of Rust relies on.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("ldmxcsr [{}]", in(reg) &0x1f80_u32, options(nostack, readonly));
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("msr fpcr, {}", in(reg) 0_u64, options(nostack, nomem));
     }
 }
 
@@ -324,18 +342,20 @@ impl Prepared {
         if let Some((lack, message)) = host.lacks.clone() {
             return FromCell::Lacks(lack, message);
         }
-        if let Some((kind, message)) = host.refused.clone() {
-            return self.failed(kind, message, fuel);
+        let trap = error.downcast_ref::<Trap>();
+        if trap == Some(&Trap::StackOverflow) {
+            let message = format!("the engine used {} bytes of native stack", limits::WASM_STACK);
+            return FromCell::Lacks(Lack::Stack, message);
         }
         if error.is::<OutOfMemory>() || error.is::<io::Error>() {
             return FromCell::Lacks(Lack::Memory, bounded(format!("{error:#}")));
         }
-        let (kind, message) = match error.downcast_ref::<Trap>() {
+        // What was refused it by its own limits, whenever that was, is why it gave up.
+        if let Some((kind, message)) = host.refused.clone() {
+            return self.failed(kind, message, fuel);
+        }
+        let (kind, message) = match trap {
             Some(Trap::OutOfFuel) => (FailKind::Fuel, format!("the job used all of its {fuel} units of fuel")),
-            Some(Trap::StackOverflow) => {
-                let message = format!("the engine used {} bytes of native stack", limits::WASM_STACK);
-                return FromCell::Lacks(Lack::Stack, message);
-            }
             Some(trap) => (FailKind::Trap, trap.to_string()),
             None => (FailKind::Trap, error.root_cause().to_string()),
         };

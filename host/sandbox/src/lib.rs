@@ -20,6 +20,10 @@
 //! | compiler, settings, limits of calls and reads | named by the profile's id | `profile` |
 //! | clock, randomness, processor count | the job's own time and seed; one thread; the clock counts calls | `grid`, `tpch` |
 //! | time limits, a killed process, a full disk, an unreadable input | [`CellError`]: no outcome | `grid`, `kills` |
+//! | rounding and small numbers, as a preloaded library left them | set as IEEE 754 has them, for compiler and engine | `outcomes` |
+//! | cached inputs that the disk gives back otherwise than it was given them | found by each job, and fetched again | `grid`, `inputs::cache` |
+//! | the program's file, replaced while a worker runs | cells are of the program that runs | `grid` |
+//! | a compiled image that the disk gives back otherwise after it was opened and authenticated | nothing keeps it out, as nothing does for faulty memory | |
 //! | progress that is dropped, huge pages, page cache, kernel | nothing that an engine can see | |
 
 mod cell;

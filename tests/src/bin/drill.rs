@@ -1,6 +1,7 @@
 //! A cell whose first wall is open: the engine's progress report is what its program's name says (`Drill`), tried on the host
 //! by system calls; or, named `eider-drill-says.`, a number and bytes in hexadecimal, it says these bytes so many times to its parent, and no more. What
-//! still holds is the second wall. Never shipped. Named `eider-drill-no-walls-closed`, it leaves the first wall as it is: what
+//! still holds is the second wall. Never shipped. Named `eider-drill-other-floats`, it
+//! rounds otherwise than others, and sees small numbers as zero, as a library can make of a process. Named `eider-drill-no-walls-closed`, it leaves the first wall as it is: what
 //! the second one costs is measured against that.
 #![allow(unsafe_code, clippy::cast_possible_wrap, clippy::cast_possible_truncation)]
 
@@ -21,6 +22,9 @@ const TOO_MUCH: usize = 8 << 30;
 fn main() -> ExitCode {
     let program = PathBuf::from(std::env::args().next().unwrap_or_default());
     let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.ends_with("other-floats") {
+        other_floats();
+    }
     let drill = Drill::parse(&name);
     let Ok(options) = CellOptions::from_args(std::env::args().skip(2)) else { return ExitCode::FAILURE };
     let without = match &drill {
@@ -50,6 +54,19 @@ fn main() -> ExitCode {
             eprintln!("{e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Towards zero, and no number below the least that is normal.
+fn other_floats() {
+    // SAFETY: a register of the processor; what is computed from here on is the test's.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("ldmxcsr [{}]", in(reg) &0xffc0_u32);
+    }
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("msr fpcr, {}", in(reg) 0x1c0_0000_u64);
     }
 }
 
