@@ -137,6 +137,8 @@ pub fn run_cell_opened(
         require: options.require.clone(),
         without: without.to_vec(),
     };
+    // It is started by way of a name that says nothing.
+    rustix::thread::set_name(c"eider-cell").map_err(io::Error::from)?;
     huge_pages_where_asked();
     plain_floats();
     let image = matches!(options.task, CellTask::Run(_)).then(passed);
