@@ -59,7 +59,7 @@ neighbours: build
 $(PYDEPS)/.done: tests/requirements.txt
 	@mkdir -p $(PYDEPS)
 	@python3 -m pip --version >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-pip; } >/dev/null 2>&1 || true
-	@echo "fetching native DuckDB to compare with (25 MB)"
+	@echo "fetching native DuckDB and a reader of envelopes to compare with (30 MB)"
 	@if python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
 	    --target $(PYDEPS) --upgrade -r tests/requirements.txt 2>/dev/null; then touch $@; \
 	 else echo "WARNING: no native DuckDB (pip for python3 is needed): comparisons with it will be SKIPPED"; \

@@ -15,4 +15,4 @@ pub use broker::NoBroker;
 pub use escape::{Drill, Escape};
 pub use grid::{Behaviour, Grid, Job, Ran, eider, engine_cache, request_of, target_dir, work_of};
 pub use machine::Machine;
-pub use native::native;
+pub use native::{native, python};

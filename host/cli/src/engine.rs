@@ -1,15 +1,20 @@
 //! `eider engine`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
-use eider_node::{Paths, WorkerPolicy};
-use eider_sandbox::{CONTRACT, Variant, limits};
+use eider_engines::{
+    BUNDLE_MAX, Build, Bundle, Digests, EngineName, Entry, Logged, MANIFEST_MAX, Manifest, POLICY_MAX, Provenance, Role,
+    Touches, Trust, Verifier,
+};
+use eider_node::{EngineBinary, Paths, WorkerPolicy};
+use eider_sandbox::{CONTRACT, Inspection, Variant, limits};
+use semver::Version;
 
-use crate::setup;
 use crate::words::word;
+use crate::{keyfile, setup};
 
 #[derive(Subcommand)]
 pub(crate) enum EngineCommand {
@@ -29,6 +34,65 @@ pub(crate) enum EngineCommand {
         #[arg(long)]
         metered: bool,
     },
+    /// Make a key that signs for one purpose, and print its public half.
+    Keygen {
+        /// What for: publisher, log, witness or rebuilder.
+        role: Role,
+        /// Its name, best a domain of yours. A publisher's engines are called NAME/SOMETHING.
+        name: String,
+        /// Where the secret goes; never over another file.
+        file: PathBuf,
+    },
+    /// Sign what an engine is, for publication: its digests, what it may touch, what it was built from and under which licences.
+    Pack(PackArgs),
+    /// Check all that a bundle says, without network or store, and say each step.
+    Verify {
+        /// A bundle of `eider engine pack`.
+        bundle: PathBuf,
+        /// The engine itself, compared with what the bundle says of it.
+        component: Option<PathBuf>,
+        /// Whom to believe: NAME+ID+KEY as `keygen` prints it; as often as there are publishers.
+        #[arg(long = "publisher", value_name = "KEY", required = true)]
+        publishers: Vec<Verifier>,
+        /// Which log must have it, and which witnesses must have seen that: a file in the form of c2sp.org/tlog-policy.
+        #[arg(long, value_name = "FILE")]
+        log_policy: Option<PathBuf>,
+    },
+    /// Take a published engine back. What this adds to the bundle counts everywhere once it is in the log.
+    Yank {
+        /// The engine's bundle.
+        bundle: PathBuf,
+        /// Why, in a line.
+        #[arg(long)]
+        reason: String,
+        /// The publisher's key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct PackArgs {
+    /// A component file.
+    component: PathBuf,
+    /// OWNER/NAME, where OWNER is the key's name.
+    #[arg(long)]
+    name: EngineName,
+    /// As 1.2.0: what is published once under it stays that.
+    #[arg(long)]
+    version: Version,
+    /// The publisher's key: `eider engine keygen publisher OWNER FILE`.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// What it was built from: SLSA v1 provenance, as JSON.
+    #[arg(long, value_name = "FILE")]
+    provenance: Option<PathBuf>,
+    /// Licence texts of what is linked in; as often as there are files.
+    #[arg(long = "license", value_name = "FILE", required = true)]
+    licenses: Vec<PathBuf>,
+    /// The bundle; never over another file.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
 }
 
 pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
@@ -40,7 +104,97 @@ pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
             println!("{}", image.path().display());
             Ok(ExitCode::SUCCESS)
         }
+        EngineCommand::Keygen { role, name, file } => {
+            println!("{}", keyfile::new(&name, role, &file)?.verifier());
+            Ok(ExitCode::SUCCESS)
+        }
+        EngineCommand::Pack(args) => pack(&args),
+        EngineCommand::Verify { bundle, component, publishers, log_policy } => {
+            verify(&bundle, component.as_deref(), publishers, log_policy.as_deref())
+        }
+        EngineCommand::Yank { bundle, reason, key } => yank(&bundle, reason, &key),
     }
+}
+
+/// A component's digests and what it touches, with all that was found.
+fn look(file: &Path) -> Result<(Digests, Touches, Inspection)> {
+    let engine = EngineBinary::file(file)?;
+    let bytes = engine.bytes().with_context(|| format!("engine {}", engine.name))?;
+    let found = eider_sandbox::inspect(&bytes).with_context(|| format!("engine {}", engine.name))?;
+    let touches = Touches {
+        imports: found.imports.iter().map(|i| i.name.clone()).collect(),
+        exports: found.exports.clone(),
+        memories: found.memories.clone(),
+        tables: found.tables.clone(),
+        modules: found.modules,
+        nesting: found.nesting,
+    };
+    Ok((Digests::of(&bytes), touches, found))
+}
+
+fn text(path: &Path, max: usize) -> Result<String> {
+    String::from_utf8(keyfile::read(path, max)?).with_context(|| format!("{}", path.display()))
+}
+
+fn pack(args: &PackArgs) -> Result<ExitCode> {
+    let key = keyfile::load(&args.key, Role::Publisher)?;
+    let (digests, touches, found) = look(&args.component)?;
+    if let Some(refusal) = found.refusal(&CONTRACT) {
+        println!("no worker runs it: {}", word(refusal));
+        return Ok(ExitCode::FAILURE);
+    }
+    let provenance = match &args.provenance {
+        Some(path) => serde_json::from_slice(&keyfile::read(path, MANIFEST_MAX)?)
+            .with_context(|| format!("{} is no provenance in SLSA's form", path.display()))?,
+        None => Provenance::default(),
+    };
+    let licenses = args.licenses.iter().map(|path| text(path, MANIFEST_MAX)).collect::<Result<Vec<_>>>()?.join("\n");
+    let build = Build { touches, provenance, licenses };
+    let manifest = Manifest { name: args.name.clone(), version: args.version.clone(), digests, build };
+    let envelope = manifest.sign(&key)?;
+    let entry = Entry::publish(&manifest, &envelope).sign(&key)?;
+    let bundle = Bundle::new(envelope, entry.to_string());
+    ensure!(!args.output.exists(), "{} is there already: what was signed is not overwritten", args.output.display());
+    keyfile::replace(&args.output, &bundle.to_bytes())?;
+    println!("{} {} {}", manifest.name, manifest.version, manifest.digests.blake3);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(
+    bundle: &Path,
+    component: Option<&Path>,
+    publishers: Vec<Verifier>,
+    log_policy: Option<&Path>,
+) -> Result<ExitCode> {
+    let name = bundle.display();
+    let bundle = Bundle::parse(&keyfile::read(bundle, BUNDLE_MAX)?).with_context(|| format!("{name}"))?;
+    let log = match log_policy {
+        Some(path) => Some(text(path, POLICY_MAX)?.parse().with_context(|| format!("{}", path.display()))?),
+        None => None,
+    };
+    let found = component.map(look).transpose()?;
+    let found = found.as_ref().map(|(digests, touches, _)| (digests, touches));
+    let steps = bundle.verify(&Trust { publishers, log: log.clone() }, found);
+    steps.iter().for_each(|step| println!("{step}"));
+    if found.is_none() {
+        println!("component  UNSEEN   its bytes were not given");
+    }
+    if log.is_none() {
+        println!("log        UNSEEN   no --log-policy says which log to believe");
+    }
+    Ok(if steps.iter().all(|step| step.found.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn yank(path: &Path, reason: String, key: &Path) -> Result<ExitCode> {
+    let key = keyfile::load(key, Role::Publisher)?;
+    let mut bundle = Bundle::parse(&keyfile::read(path, BUNDLE_MAX)?).with_context(|| format!("{}", path.display()))?;
+    let manifest = Manifest::open(&bundle.manifest, key.verifier())?;
+    let (name, version, blake3) = (manifest.name, manifest.version, manifest.digests.blake3);
+    let entry = Entry::Yank { name, version, blake3, reason }.sign(&key)?;
+    bundle.yanks.push(Logged { entry: entry.to_string(), proof: None });
+    keyfile::replace(path, &bundle.to_bytes())?;
+    eprintln!("taken back; `eider log append` makes it known");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode> {

@@ -7,6 +7,8 @@ mod engine;
 mod grid;
 mod job;
 mod key;
+mod keyfile;
+mod log;
 mod policy;
 mod query;
 mod run;
@@ -64,6 +66,9 @@ enum Command {
     /// Query engines: what they are and what they may touch.
     #[command(subcommand)]
     Engine(engine::EngineCommand),
+    /// Logs of published engines: what was published under which name, for ever.
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Policies: what workers must prove of their hardware.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -80,7 +85,7 @@ enum Command {
 fn main() -> ExitCode {
     end_with_the_reader();
     let args = Args::parse();
-    log(args.verbose, args.log_format);
+    start_log(args.verbose, args.log_format);
     // A cell has no use for an async runtime, nor for its threads.
     if let Command::Cell(args) = args.command {
         return cell::cell(args);
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
             Command::Up(args) => grid::up(args).await,
             Command::Key(command) => key::key(&command),
             Command::Engine(command) => engine::engine(command).await,
+            Command::Log(command) => log::log(command),
             Command::Policy(command) => policy::policy(&command),
             Command::Audit(command) => audit::audit(command).await,
             Command::Doctor(args) => doctor::doctor(args).await,
@@ -127,7 +133,7 @@ fn fail(e: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn log(verbose: u8, format: LogFormat) {
+fn start_log(verbose: u8, format: LogFormat) {
     let default = ["warn", "info", "debug,quinn=info,quinn_proto=info"][usize::from(verbose.min(2))];
     let filter = EnvFilter::try_from_env("EIDER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
