@@ -63,6 +63,8 @@ def cargo_test(tree, out, arguments):
     vectors = os.environ.get("EIDER_ATTEST_VECTORS") or os.path.join(TOP, "..", "shared", "attest-vectors")
     environment = {**os.environ, "CARGO_TARGET_DIR": os.path.join(out, "target"), "CARGO_INCREMENTAL": "1",
                    "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
+                   # With them a compiler makes system calls for which its jail ends it.
+                   "CARGO_PROFILE_DEV_DEBUG_ASSERTIONS": "false",
                    **({"EIDER_ATTEST_VECTORS": vectors} if os.path.isdir(vectors) else {})}
     cargo = os.environ.get("CARGO", "cargo")
     # With the program, which has every dependency with all its features, no selection builds one anew. Nothing of it is tested.

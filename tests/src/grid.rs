@@ -199,7 +199,8 @@ impl Grid {
         let dir = tempfile::tempdir()?;
         let identity = Identity::generate().map_err(|e| anyhow::anyhow!("{e}"))?;
         let program = program.to_owned();
-        let mut grid = Self { dir, program, workers: vec![], requester: Requester::new(identity, std::env::temp_dir()) };
+        let mut grid =
+            Self { dir, program, workers: vec![], requester: Requester::new(identity, std::env::temp_dir()) };
         for behaviour in behaviours {
             grid.add(*behaviour, extra)?;
         }

@@ -65,7 +65,9 @@ pub(crate) fn busy(what: &str) -> ProgressBar {
 /// How this program starts a cell of itself: of the file that it runs, also when another has its name by now.
 pub(crate) fn cell_command() -> Result<CellCommand> {
     const ITSELF: &str = "/proc/self/exe";
-    std::fs::metadata(ITSELF).context("cannot find this program's own file, which cells are started from")?;
+    std::fs::metadata(ITSELF).context(
+        "this program's own file, which cells are started from, is found by way of /proc, which must be mounted",
+    )?;
     Ok(CellCommand::new(ITSELF))
 }
 

@@ -46,7 +46,7 @@ use crate::descriptors::Descriptors;
 use bounds::Bounds;
 pub use bounds::disk_of;
 use disk::{Disk, Folder, Key};
-pub use lease::{Fetching, Lease, Reservation};
+pub use lease::{Fetching, Lease, ReadError, Reservation};
 use state::{Entry, OnDisk, Room, State};
 
 /// Granularity of what is fetched and kept: a multiple of 16 KiB chunk groups, about one read of DuckDB's.
@@ -368,10 +368,4 @@ impl Inner {
 
 fn to_index(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-/// For the fuzz target of maps: how many spans the map says are present, if it is one.
-#[doc(hidden)]
-pub fn parse_map(bytes: &[u8]) -> Option<u64> {
-    map::parse(bytes, SPAN).map(|map| map.present.len() as u64)
 }

@@ -6,5 +6,5 @@ mod outboard;
 mod pin;
 mod read;
 
-pub use cache::{CacheError, FETCH_MAX, Fetching, InputCache, Lease, Reservation, disk_of, parse_map};
+pub use cache::{CacheError, FETCH_MAX, Fetching, InputCache, Lease, ReadError, Reservation, disk_of};
 pub use pin::{InputArg, InputError, Inputs, PinnedInput};

@@ -9,12 +9,17 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 /// Fills `into` from `offset` of a file: at once if the bytes are in the page cache, else on a thread that may wait.
 pub(crate) async fn read_at(file: &Arc<File>, offset: u64, into: &mut [u8]) -> io::Result<()> {
-    let now = preadv2(&**file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
-    if now.is_ok_and(|n| n == into.len()) {
+    if read_now(file, offset, into) {
         return Ok(());
     }
     let file = file.clone();
     on_a_thread(offset, into, move || Ok(file)).await
+}
+
+/// Fills `into` from `offset` of a file if all of it is in the page cache; whether it was.
+pub(crate) fn read_now(file: &File, offset: u64, into: &mut [u8]) -> bool {
+    let read = preadv2(file, &mut [IoSliceMut::new(into)], offset, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|n| n == into.len())
 }
 
 /// Fills `into` from `offset` of a file that is still to be opened.

@@ -168,22 +168,27 @@ impl Driver {
             }
             self.take_all(&mut output_error);
             if is_due {
+                self.take_failure();
                 self.handle(Event::Tick);
             }
         }
         self.finish(output_error, cancel).await
     }
 
-    /// An input's failure is told before the fetch that met it is reset, so it is here before whatever a worker makes of that.
     fn handle(&mut self, event: Event) {
         let now = self.now_ms();
-        if let Ok(why) = self.inputs_failed.1.try_recv() {
-            self.job.handle(now, Event::InputFailed(why));
-        }
         self.job.handle(now, event);
     }
 
+    /// An input's failure is told before the fetch that met it is reset: it is here before whatever a worker makes of that.
+    fn take_failure(&mut self) {
+        if let Ok(why) = self.inputs_failed.1.try_recv() {
+            self.handle(Event::InputFailed(why));
+        }
+    }
+
     fn take(&mut self, heard: Heard, output_error: &mut Option<std::io::Error>) {
+        self.take_failure();
         if let Heard::Said(_, Said::Output(e)) = heard {
             *output_error = Some(e);
             return self.handle(Event::Cancel);

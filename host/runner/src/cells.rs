@@ -94,6 +94,7 @@ pub struct Kept {
     /// Its tree.
     pub outboard: Arc<Outboard>,
     taken: Taken,
+    checked: bool,
 }
 
 impl std::fmt::Debug for Kept {
@@ -103,23 +104,23 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Kept {
-    /// What it is streamed from. Nobody else has the file, so its groups are not checked again.
+    /// What it is streamed from. Nobody else has the file; what the disk gives back otherwise is not sent.
     pub fn source(&self) -> Source {
-        Source { bytes: self.file.clone(), outboard: self.outboard.clone(), checked: false }
+        Source { bytes: self.file.clone(), outboard: self.outboard.clone(), checked: self.checked }
     }
 
     /// A result that was made elsewhere, and takes nothing that is counted: for runners of tests.
     #[doc(hidden)]
     pub fn uncounted(file: File, outboard: Outboard) -> Self {
         let taken = Taken { disk: Arc::new(Uncounted), bytes: 0 };
-        Self { file: Arc::new(file), outboard: Arc::new(outboard), taken }
+        Self { file: Arc::new(file), outboard: Arc::new(outboard), taken, checked: true }
     }
 
     /// The same bytes, or what they were changed into, under another tree: for workers that lie in tests.
     #[doc(hidden)]
     #[must_use]
     pub fn under(self, outboard: Outboard) -> Self {
-        Self { outboard: Arc::new(outboard), ..self }
+        Self { outboard: Arc::new(outboard), checked: false, ..self }
     }
 }
 
@@ -207,7 +208,7 @@ impl CellRunner {
                 let root = Hash::from(outboard.root);
                 Ok(Product {
                     outcome: Outcome::Completed { root, length: written, rows, metering },
-                    result: Some(Kept { file: Arc::new(file), outboard: Arc::new(outboard), taken }),
+                    result: Some(Kept { file: Arc::new(file), outboard: Arc::new(outboard), taken, checked: true }),
                 })
             }
         }

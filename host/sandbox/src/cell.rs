@@ -151,6 +151,7 @@ pub fn run_cell_opened(
             watch_parent(socket.try_clone()?)?;
             let window = map_window()?;
             let run = move || {
+                // Once more: what a library hooks into the start of threads comes before this.
                 plain_floats();
                 let walls = seal(walls, &terms, Work::Run)?;
                 loaded.instantiate(socket, window, more)?.serve(walls, maps)
@@ -352,7 +353,7 @@ impl Prepared {
         if error.is::<OutOfMemory>() || error.is::<io::Error>() {
             return FromCell::Lacks(Lack::Memory, bounded(format!("{error:#}")));
         }
-        // What was refused it by its own limits, whenever that was, is why it gave up.
+        // That its own limits refused it something, whenever that was, is the same on every machine, and so is how it ends then.
         if let Some((kind, message)) = host.refused.clone() {
             return self.failed(kind, message, fuel);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eider_inputs::{CacheError, InputCache, Lease};
+use eider_inputs::{CacheError, InputCache, Lease, ReadError};
 use eider_net::{BlobError, BlobSink, Connection, Pace, StreamError};
 use eider_protocol::{Fetch, Hash, InputEntry, JobSecret, Kind, Lane, NodeId, ResetCode, SealedError};
 use eider_runner::{InputReader, Reading};
@@ -63,11 +63,8 @@ impl<'a> RemoteInputs<'a> {
                 let Some((start, stop)) = lease.next_missing(offset, end) else { break };
                 self.fetch(index, lease, start, stop).await?;
             }
-            let read = lease.read_at(offset, into).await;
-            let is_lost = |e: &io::Error| matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
-            match read {
-                // What was there, and is no longer what it was, is fetched again.
-                Err(e) if is_lost(&e) && tries < READS_MAX => tries += 1,
+            match lease.read_at(offset, into).await {
+                Err(ReadError::Lost) if tries < READS_MAX => tries += 1,
                 read => return read.map_err(|e| BrokerError::InputUnavailable(info.table.clone(), e.to_string())),
             }
         }

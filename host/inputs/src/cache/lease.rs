@@ -12,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::disk::Key;
 use super::state::{Entry, Room};
 use super::{CacheError, Inner, map, to_index};
-use crate::read::read_at;
+use crate::read::read_now;
 
 /// A reference to an input, whether any of it is there or not. While it is held, what is present stays; dropping it
 /// ends the use. It holds no descriptor and, for an input of which nothing is present, nothing on the disk.
@@ -49,6 +49,17 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.cache.state.lock().give_back(&mut self.room);
     }
+}
+
+/// Why bytes of an input cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They are not there, or no longer what was written: they can be fetched again.
+    #[error("these bytes of the input are not in the cache")]
+    Lost,
+    /// The file cannot be opened.
+    #[error(transparent)]
+    Io(io::Error),
 }
 
 /// Held by the one job of a tenant that fetches an input.
@@ -135,33 +146,30 @@ impl Lease {
         filled
     }
 
-    /// Fills `into` from `offset` on: at once if these spans were checked and are in the page cache, else on a thread that may wait.
+    /// Fills `into` from `offset` on: at once if these spans were checked and are in the page cache, else on a thread that may wait, after
+    /// looking whether they are what was written. What the disk is asked for anew is looked at anew.
     ///
     /// # Errors
-    /// What is not present, [`io::ErrorKind::InvalidInput`]; what was, and is no longer what was written, [`io::ErrorKind::InvalidData`],
-    /// after which it is missing; the disk.
-    pub async fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+    /// [`ReadError`].
+    pub async fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
         if into.is_empty() {
             return Ok(());
         }
         let key = self.entry.key;
-        let missing = || io::Error::new(io::ErrorKind::InvalidInput, "these bytes of the input are not in the cache");
-        let end = offset.checked_add(into.len() as u64).ok_or_else(missing)?;
+        let end = offset.checked_add(into.len() as u64).ok_or(ReadError::Lost)?;
         let generation = || self.cache.state.lock().generation(key, offset, end);
-        let before = generation().ok_or_else(missing)?;
-        let open = self.cache.descriptors.hit(&(key, before)).filter(|_| self.is_checked(before, offset, end));
-        match open {
-            Some(file) => read_at(&file, offset, into).await?,
-            None => {
-                // The thread holds the input too, so that the file that it opens is not given up meanwhile.
-                let lease = self.clone();
-                let bytes = tokio::task::spawn_blocking(move || lease.read_checked(before, offset, end)).await;
-                into.copy_from_slice(&bytes.map_err(io::Error::other)??);
-                self.is_now_checked(before, offset, end);
-            }
+        let before = generation().ok_or(ReadError::Lost)?;
+        let is_checked = self.is_checked(before, offset, end);
+        let open = self.cache.descriptors.hit(&(key, before)).filter(|_| is_checked);
+        if !open.is_some_and(|file| read_now(&file, offset, into)) {
+            // The thread holds the input too, so that the file that it opens is not given up meanwhile.
+            let lease = self.clone();
+            let read = tokio::task::spawn_blocking(move || lease.read_blocking(before, offset, end, is_checked)).await;
+            into.copy_from_slice(&read.map_err(|e| ReadError::Io(io::Error::other(e)))??);
+            self.is_now_checked(before, offset, end);
         }
         // Files that were lost and made again meanwhile may have had holes.
-        if generation() == Some(before) { Ok(()) } else { Err(missing()) }
+        if generation() == Some(before) { Ok(()) } else { Err(ReadError::Lost) }
     }
 
     fn is_checked(&self, generation: u64, start: u64, end: u64) -> bool {
@@ -177,31 +185,36 @@ impl Lease {
         checked.1.insert(self.cache.bounds.spans(start, end));
     }
 
-    /// The bytes of `start..end`, all of whose spans are what was written. Blocks.
-    fn read_checked(&self, generation: u64, start: u64, end: u64) -> io::Result<Vec<u8>> {
+    /// The bytes of `start..end`, all of whose spans are what was written.
+    fn read_blocking(&self, generation: u64, start: u64, end: u64, is_checked: bool) -> Result<Vec<u8>, ReadError> {
         let (key, bounds) = (self.entry.key, &self.cache.bounds);
-        let file = self.cache.data(key, generation)?;
-        let mut bytes = Vec::with_capacity(to_index(end - start));
+        let file = self.cache.data(key, generation).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => ReadError::Lost,
+            _ => ReadError::Io(e),
+        })?;
+        let mut bytes = vec![0; to_index(end - start)];
+        if is_checked && read_now(&file, start, &mut bytes) {
+            return Ok(bytes);
+        }
         let (mut whole, mut is_right) = (vec![], true);
         for span in bounds.spans(start, end) {
             let at = bounds.bytes(&(span..span + 1), key.size);
             whole.resize(to_index(at.end - at.start), 0);
-            let is_whole = match file.read_exact_at(&mut whole, at.start) {
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => false,
-                read => read.map(|()| true)?,
-            };
             let wanted = self.cache.state.lock().mark(key, generation, span);
-            if !is_whole || wanted != Some(map::mark(&whole)) {
+            let read = file.read_exact_at(&mut whole, at.start);
+            if read.is_err() || wanted != Some(map::mark(&whole)) {
                 if self.cache.state.lock().damaged(key, generation, span) {
                     let (name, from) = (key.data(), at.start);
-                    tracing::warn!("input cache: the span at {from} of {name} is not what was written; it is fetched again");
+                    let why = read.map_or_else(|e| e.to_string(), |()| "not what was written".into());
+                    tracing::warn!("input cache: the span at {from} of {name} is lost and fetched again: {why}");
                 }
                 is_right = false;
+                continue;
             }
-            let from = start.max(at.start) - at.start;
-            bytes.extend_from_slice(&whole[to_index(from)..to_index(end.min(at.end) - at.start)]);
+            let (from, to) = (start.max(at.start), end.min(at.end));
+            bytes[to_index(from - start)..to_index(to - start)]
+                .copy_from_slice(&whole[to_index(from - at.start)..to_index(to - at.start)]);
         }
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "bytes of the input are not what was cached");
-        is_right.then_some(bytes).ok_or_else(wrong)
+        is_right.then_some(bytes).ok_or(ReadError::Lost)
     }
 }

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use eider_protocol::{Hash, NodeId};
 use super::disk::Key;
+use eider_protocol::{Hash, NodeId};
 
 const MAGIC: [u8; 8] = *b"eidermap";
 /// Of this layout. Another one's files are dropped.

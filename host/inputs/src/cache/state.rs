@@ -486,6 +486,11 @@ impl State {
         };
         assert_eq!(self.ledger.held(), mades.iter().map(bytes).sum::<u64>() + stuck.iter().sum::<u64>());
         assert_eq!(self.made, mades.len() + stuck.len());
+        for (_, made) in &mades {
+            let marked: RangeSet<u64> = made.marks.keys().map(|span| *span..span + 1).collect();
+            assert_eq!(marked, made.present);
+            assert!(made.dirty.iter().all(|run| made.present.gaps(run).next().is_none()));
+        }
         let idle: Vec<_> = mades.iter().filter(|(key, _)| self.slots[key].leases == 0).collect();
         assert_eq!(self.ledger.idle(), (idle.iter().map(|e| bytes(e)).sum(), idle.len()));
         assert!(mades.iter().all(|(key, made)| made.idle.is_some() == (self.slots[key].leases == 0)));
