@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -78,13 +79,24 @@ impl Publisher {
         self.run(&["log", "append", "log", "--key", "log.example.key", "--publisher", &owner, bundle])
     }
 
-    fn witness(&self, name: &str) -> Output {
+    /// A witness cosigns the log; `first` if it never did.
+    fn witness(&self, name: &str, first: bool) -> Output {
         let (log, key, state) = (self.key("log.example"), format!("{name}.key"), format!("{name}.state"));
-        self.run(&["log", "witness", "log", "--log", &log, "--key", &key, "--state", &state, "--into", "log.example.key"])
+        let witness = ["log", "witness", "log", "--log", &log, "--key", &key, "--state", &state];
+        let output = self.run(&[&witness[..], if first { &["--first"] } else { &[] }].concat());
+        if output.status.success() {
+            fs::write(self.at("cosignature"), &output.stdout).unwrap();
+            self.ok(&["log", "cosign", "log", "--key", "log.example.key", "--witness", &self.key(name), "cosignature"]);
+        }
+        output
     }
 
     fn prove(&self, bundle: &str) {
-        self.ok(&["log", "prove", "log", "--log", &self.key("log.example"), bundle]);
+        self.ok(&["log", "prove", "log", "--log-policy", "policy", bundle]);
+    }
+
+    fn monitor(&self, more: &[&str]) -> (Option<i32>, String) {
+        said(&self.run(&[&["log", "monitor", "log", "--log-policy", "policy"], more].concat()))
     }
 
     fn verify(&self, bundle: &str, component: &str) -> (Option<i32>, String) {
@@ -102,8 +114,15 @@ fn a_build_is_published_and_checked_by_whoever_has_its_bundle() {
     assert!(p.append("bundle").status.success());
     let (code, words) = p.verify("bundle", "engine.wasm");
     assert!(code == Some(1) && words.contains("lacks witnesses"), "{words}");
+    // What is proven is not made worse.
+    let before = fs::read(p.at("bundle")).unwrap();
+    let (code, words) = said(&p.run(&["log", "prove", "log", "--log-policy", "policy", "bundle"]));
+    assert!(
+        code == Some(1) && words.contains("lacks witnesses") && fs::read(p.at("bundle")).unwrap() == before,
+        "{words}"
+    );
     for name in ["a.example", "b.example"] {
-        assert!(p.witness(name).status.success());
+        assert!(p.witness(name, true).status.success());
     }
     p.prove("bundle");
     let (code, words) = p.verify("bundle", "engine.wasm");
@@ -112,23 +131,34 @@ fn a_build_is_published_and_checked_by_whoever_has_its_bundle() {
         assert!(words.lines().any(|l| l.starts_with(step) && l.contains(" ok ")), "{step}: {words}");
     }
 
-    // The bytes of another engine, one of them changed.
+    // The bytes of another engine, one of them changed, which nobody looks into.
     let mut bytes = fs::read(p.at("engine.wasm")).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
+    bytes[0] ^= 1;
     fs::write(p.at("other.wasm"), &bytes).unwrap();
     let (code, words) = p.verify("bundle", "other.wasm");
-    assert!(code != Some(0), "{words}");
+    assert!(code == Some(1) && words.contains("component  REFUSED  the manifest names other bytes: BLAKE3"), "{words}");
+    assert_eq!(fs::metadata(p.at("bundle")).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(fs::metadata(p.at("someone.key")).unwrap().permissions().mode() & 0o777, 0o600);
 
+    // Its owner looks what is published, keeps what was seen, and is told what is new.
+    let owner = ["--owner", "someone", "--publisher", &p.key("someone"), "--state", "seen"];
+    let (code, words) = p.monitor(&owner);
+    assert!(code == Some(0) && words.starts_with("0 publish ") && words.contains(" someone/good 1.0.0\n"), "{words}");
     // It is taken back, and whoever has the newer bundle knows.
     p.ok(&["engine", "yank", "bundle", "--reason", "wrong sums", "--key", "someone.key"]);
+    p.refused(&["engine", "yank", "bundle", "--reason", "again", "--key", "someone.key"], "taken back already");
     assert!(p.append("bundle").status.success());
     let (code, words) = p.verify("bundle", "engine.wasm");
-    assert!(code == Some(1) && words.contains("REFUSED"), "{words}");
-    let listed = p.ok(&["log", "monitor", "log", "--log", &p.key("log.example"), "--owner", "someone"]);
-    let lines: Vec<&str> = listed.lines().collect();
-    assert!(lines[0].starts_with("0 publish someone/good 1.0.0 ") && lines[1] == "1 yank someone/good 1.0.0: wrong sums");
-    assert_eq!(p.ok(&["log", "monitor", "log", "--log", &p.key("log.example"), "--owner", "else"]), "");
+    assert!(code == Some(1) && words.contains("took it back: wrong sums"), "{words}");
+    let (code, words) = p.monitor(&owner);
+    assert!(code == Some(1) && words.contains("lacks witnesses"), "{words}");
+    for name in ["a.example", "b.example"] {
+        assert!(p.witness(name, false).status.success());
+    }
+    let (code, words) = p.monitor(&owner);
+    assert!(code == Some(0) && words.starts_with("1 yank ") && words.contains("1 of 2 entries read"), "{words}");
+    let (code, words) = p.monitor(&["--owner", "some"]);
+    assert!(code == Some(0) && words.starts_with("2 of 2 entries read"), "{words}");
 }
 
 #[test]
@@ -143,16 +173,87 @@ fn a_version_is_published_once_and_by_its_owner() {
     let (code, words) = said(&p.append("again"));
     assert!(code == Some(2) && words.contains("never published twice"), "{words}");
     p.refused(
-        &["engine", "pack", "engine.wasm", "--name", "else/good", "--version", "1.0.0", "--key", "someone.key", "--license", "LICENSE", "-o", "other"],
+        &[
+            "engine",
+            "pack",
+            "engine.wasm",
+            "--name",
+            "else/good",
+            "--version",
+            "1.0.0",
+            "--key",
+            "someone.key",
+            "--license",
+            "LICENSE",
+            "-o",
+            "other",
+        ],
         "not signed by someone",
     );
-    p.refused(&["engine", "pack", "engine.wasm", "--name", "someone/good", "--version", "1.0.1", "--key", "log.example.key", "--license", "LICENSE", "-o", "other"], "the key of a log");
-    p.refused(&["engine", "pack", "engine.wasm", "--name", "someone/good", "--version", "1", "--key", "someone.key", "--license", "LICENSE", "-o", "other"], "version");
+    p.refused(
+        &[
+            "engine",
+            "pack",
+            "engine.wasm",
+            "--name",
+            "someone/good",
+            "--version",
+            "1.0.1",
+            "--key",
+            "log.example.key",
+            "--license",
+            "LICENSE",
+            "-o",
+            "other",
+        ],
+        "the key of a log",
+    );
+    p.refused(
+        &[
+            "engine",
+            "pack",
+            "engine.wasm",
+            "--name",
+            "someone/good",
+            "--version",
+            "1",
+            "--key",
+            "someone.key",
+            "--license",
+            "LICENSE",
+            "-o",
+            "other",
+        ],
+        "version",
+    );
     p.refused(&["engine", "keygen", "publisher", "someone", "someone.key"], "exists");
     p.refused(&["log", "create", "log", "--key", "log.example.key"], "never begun anew");
     let stranger = p.ok(&["engine", "keygen", "publisher", "someone", "stranger.key"]);
     p.pack("1.0.1", "newer");
-    p.refused(&["log", "append", "log", "--key", "log.example.key", "--publisher", stranger.trim(), "newer"], "not signed by someone");
+    let by = |key: &str, more: &[&str], why: &str| {
+        let append = ["log", "append", "log", "--key", "log.example.key", "--publisher", key];
+        p.refused(&[&append[..], more, &["newer"]].concat(), why);
+    };
+    by(stranger.trim(), &[], "not signed by someone");
+    by(&p.key("a.example"), &[], "no --publisher is someone");
+    let secret = fs::read_to_string(p.at("stranger.key")).unwrap();
+    by(secret.trim(), &[], "the SECRET half");
+    let (_, words) =
+        said(&p.run(&["log", "append", "log", "--key", "log.example.key", "--publisher", secret.trim(), "newer"]));
+    assert!(!words.contains("PRIVATE"), "{words}");
+    // A stranger's entry of that name, which a keeper who knows no better took, is marked.
+    p.ok(&[
+        &["engine", "pack", "engine.wasm", "--name", "someone/good", "--version", "2.0.0"][..],
+        &["--key", "stranger.key", "--license", "LICENSE", "-o", "false"],
+    ]
+    .concat());
+    p.ok(&["log", "append", "log", "--key", "log.example.key", "--publisher", stranger.trim(), "false"]);
+    for name in ["a.example", "b.example"] {
+        assert!(p.witness(name, true).status.success());
+    }
+    let (code, words) = p.monitor(&["--publisher", &p.key("someone")]);
+    let marked: Vec<&str> = words.lines().filter(|l| l.contains("NOT SIGNED")).collect();
+    assert!(code == Some(0) && marked.len() == 1 && marked[0].contains(" 2.0.0 NOT SIGNED"), "{words}");
 }
 
 #[test]
@@ -163,21 +264,25 @@ fn a_witness_cosigns_no_log_that_was_rewritten_or_cut() {
     let before = copied(&p.at("log"), &p.at("before"));
     p.pack("1.0.1", "two");
     assert!(p.append("two").status.success());
-    assert!(p.witness("a.example").status.success());
+    assert!(p.witness("a.example", true).status.success());
+    let (code, words) = said(&p.witness("a.example", true));
+    assert!(code == Some(2) && words.contains("has cosigned before"), "{words}");
     // The same key signs another history, of the same and of a greater length.
     restored(&before, &p.at("log"));
-    let (code, words) = said(&p.witness("a.example"));
-    assert!(code == Some(2) && words.contains("it was cut"), "{words}");
+    let (code, words) = said(&p.witness("a.example", false));
+    assert!(code == Some(1) && words.contains("it was cut"), "{words}");
     p.pack("2.0.0", "other");
     assert!(p.append("other").status.success());
-    let (code, words) = said(&p.witness("a.example"));
-    assert!(code == Some(2) && words.contains("NOT cosigned") && words.contains("proof of it"), "{words}");
+    let (code, words) = said(&p.witness("a.example", false));
+    assert!(code == Some(1) && words.contains("NOT cosigned") && words.contains("are proof that"), "{words}");
     p.pack("2.0.1", "more");
     assert!(p.append("more").status.success());
-    let (code, words) = said(&p.witness("a.example"));
-    assert!(code == Some(2) && words.contains("was rewritten"), "{words}");
-    // Who saw nothing before cannot know.
-    assert!(p.witness("b.example").status.success());
+    let (code, words) = said(&p.witness("a.example", false));
+    assert!(code == Some(1) && words.contains("was rewritten"), "{words}");
+    // Who saw nothing before cannot know, and says so.
+    let (code, words) = said(&p.witness("b.example", false));
+    assert!(code == Some(2) && words.contains("cannot know what it cosigned last"), "{words}");
+    assert!(p.witness("b.example", true).status.success());
 }
 
 fn copied(from: &Path, to: &Path) -> PathBuf {

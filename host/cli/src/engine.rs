@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use eider_engines::{
-    BUNDLE_MAX, Build, Bundle, Digests, EngineName, Entry, Logged, MANIFEST_MAX, Manifest, POLICY_MAX, Provenance, Role,
-    Touches, Trust, Verifier,
+    BUNDLE_MAX, Build, Bundle, Digests, EngineName, Entry, Logged, Look, MANIFEST_MAX, Manifest, POLICY_MAX, Role,
+    Touches, Trust,
 };
 use eider_node::{EngineBinary, Paths, WorkerPolicy};
 use eider_sandbox::{CONTRACT, Inspection, Variant, limits};
@@ -36,7 +36,7 @@ pub(crate) enum EngineCommand {
     },
     /// Make a key that signs for one purpose, and print its public half.
     Keygen {
-        /// What for: publisher, log, witness or rebuilder.
+        /// What for: publisher, log or witness.
         role: Role,
         /// Its name, best a domain of yours. A publisher's engines are called NAME/SOMETHING.
         name: String,
@@ -53,7 +53,7 @@ pub(crate) enum EngineCommand {
         component: Option<PathBuf>,
         /// Whom to believe: NAME+ID+KEY as `keygen` prints it; as often as there are publishers.
         #[arg(long = "publisher", value_name = "KEY", required = true)]
-        publishers: Vec<Verifier>,
+        publishers: Vec<String>,
         /// Which log must have it, and which witnesses must have seen that: a file in the form of c2sp.org/tlog-policy.
         #[arg(long, value_name = "FILE")]
         log_policy: Option<PathBuf>,
@@ -79,7 +79,7 @@ pub(crate) struct PackArgs {
     #[arg(long)]
     name: EngineName,
     /// As 1.2.0: what is published once under it stays that.
-    #[arg(long)]
+    #[arg(long, value_parser = eider_engines::version)]
     version: Version,
     /// The publisher's key: `eider engine keygen publisher OWNER FILE`.
     #[arg(long, value_name = "FILE")]
@@ -110,89 +110,100 @@ pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
         }
         EngineCommand::Pack(args) => pack(&args),
         EngineCommand::Verify { bundle, component, publishers, log_policy } => {
-            verify(&bundle, component.as_deref(), publishers, log_policy.as_deref())
+            verify(&bundle, component.as_deref(), &publishers, log_policy.as_deref())
         }
         EngineCommand::Yank { bundle, reason, key } => yank(&bundle, reason, &key),
     }
 }
 
-/// A component's digests and what it touches, with all that was found.
-fn look(file: &Path) -> Result<(Digests, Touches, Inspection)> {
+fn component_bytes(file: &Path) -> Result<Vec<u8>> {
     let engine = EngineBinary::file(file)?;
-    let bytes = engine.bytes().with_context(|| format!("engine {}", engine.name))?;
-    let found = eider_sandbox::inspect(&bytes).with_context(|| format!("engine {}", engine.name))?;
-    let touches = Touches {
+    engine.bytes().with_context(|| format!("engine {}", engine.name))
+}
+
+/// What a manifest says of a component.
+fn touches(found: &Inspection) -> Touches {
+    Touches {
         imports: found.imports.iter().map(|i| i.name.clone()).collect(),
         exports: found.exports.clone(),
         memories: found.memories.clone(),
         tables: found.tables.clone(),
         modules: found.modules,
         nesting: found.nesting,
-    };
-    Ok((Digests::of(&bytes), touches, found))
-}
-
-fn text(path: &Path, max: usize) -> Result<String> {
-    String::from_utf8(keyfile::read(path, max)?).with_context(|| format!("{}", path.display()))
+    }
 }
 
 fn pack(args: &PackArgs) -> Result<ExitCode> {
     let key = keyfile::load(&args.key, Role::Publisher)?;
-    let (digests, touches, found) = look(&args.component)?;
+    let bytes = component_bytes(&args.component)?;
+    let found = eider_sandbox::inspect(&bytes).with_context(|| format!("engine {}", args.component.display()))?;
     if let Some(refusal) = found.refusal(&CONTRACT) {
         println!("no worker runs it: {}", word(refusal));
         return Ok(ExitCode::FAILURE);
     }
-    let provenance = match &args.provenance {
-        Some(path) => serde_json::from_slice(&keyfile::read(path, MANIFEST_MAX)?)
-            .with_context(|| format!("{} is no provenance in SLSA's form", path.display()))?,
-        None => Provenance::default(),
+    let provenance = |path: &PathBuf| {
+        let json = keyfile::read(path, MANIFEST_MAX)?;
+        serde_json::from_slice(&json).with_context(|| format!("{} is no provenance in SLSA's form", path.display()))
     };
-    let licenses = args.licenses.iter().map(|path| text(path, MANIFEST_MAX)).collect::<Result<Vec<_>>>()?.join("\n");
-    let build = Build { touches, provenance, licenses };
+    let provenance = args.provenance.as_ref().map(provenance).transpose()?;
+    let licenses = args.licenses.iter().map(|path| keyfile::text(path, MANIFEST_MAX));
+    let licenses = licenses.collect::<Result<Vec<_>>>()?.join("\n");
+    let build = Build { touches: touches(&found), provenance, licenses };
+    let digests = Digests::of(&bytes);
     let manifest = Manifest { name: args.name.clone(), version: args.version.clone(), digests, build };
     let envelope = manifest.sign(&key)?;
     let entry = Entry::publish(&manifest, &envelope).sign(&key)?;
     let bundle = Bundle::new(envelope, entry.to_string());
-    ensure!(!args.output.exists(), "{} is there already: what was signed is not overwritten", args.output.display());
-    keyfile::replace(&args.output, &bundle.to_bytes())?;
-    println!("{} {} {}", manifest.name, manifest.version, manifest.digests.blake3);
+    keyfile::create(&args.output, &bundle.checked_bytes()?)?;
+    println!("{} {} {}", manifest.digests.blake3, manifest.name, manifest.version);
     Ok(ExitCode::SUCCESS)
 }
 
 fn verify(
     bundle: &Path,
     component: Option<&Path>,
-    publishers: Vec<Verifier>,
+    publishers: &[String],
     log_policy: Option<&Path>,
 ) -> Result<ExitCode> {
     let name = bundle.display();
     let bundle = Bundle::parse(&keyfile::read(bundle, BUNDLE_MAX)?).with_context(|| format!("{name}"))?;
     let log = match log_policy {
-        Some(path) => Some(text(path, POLICY_MAX)?.parse().with_context(|| format!("{}", path.display()))?),
+        Some(path) => Some(keyfile::text(path, POLICY_MAX)?.parse().with_context(|| format!("{}", path.display()))?),
         None => None,
     };
-    let found = component.map(look).transpose()?;
-    let found = found.as_ref().map(|(digests, touches, _)| (digests, touches));
-    let steps = bundle.verify(&Trust { publishers, log: log.clone() }, found);
+    let (publishers, unlogged) = (keyfile::verifiers(publishers)?, log.is_none());
+    let bytes = component.map(component_bytes).transpose()?;
+    let digests = bytes.as_ref().map(|bytes| Digests::of(bytes));
+    let look = || {
+        let found = eider_sandbox::inspect(bytes.as_deref().unwrap_or_default());
+        found.map(|found| touches(&found)).map_err(|e| e.to_string())
+    };
+    let component = digests.as_ref().map(|digests| (digests, &look as &Look<'_>));
+    let steps = bundle.verify(&Trust { publishers, log }, component);
     steps.iter().for_each(|step| println!("{step}"));
-    if found.is_none() {
-        println!("component  UNSEEN   its bytes were not given");
+    let holds = steps.iter().all(|step| step.found.is_ok());
+    if holds {
+        let unseen = |what, why| println!("{what:<10} UNSEEN   {why}");
+        if component.is_none() {
+            unseen("component", "its bytes were not given");
+        }
+        if unlogged {
+            unseen("log", "no --log-policy says which log to believe");
+        }
+        unseen("yank", "whether it was taken back after this bundle was made, `eider log monitor` shows");
     }
-    if log.is_none() {
-        println!("log        UNSEEN   no --log-policy says which log to believe");
-    }
-    Ok(if steps.iter().all(|step| step.found.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn yank(path: &Path, reason: String, key: &Path) -> Result<ExitCode> {
     let key = keyfile::load(key, Role::Publisher)?;
     let mut bundle = Bundle::parse(&keyfile::read(path, BUNDLE_MAX)?).with_context(|| format!("{}", path.display()))?;
     let manifest = Manifest::open(&bundle.manifest, key.verifier())?;
+    ensure!(bundle.yanks.is_empty(), "it was taken back already; `eider log append` makes it known");
     let (name, version, blake3) = (manifest.name, manifest.version, manifest.digests.blake3);
     let entry = Entry::Yank { name, version, blake3, reason }.sign(&key)?;
     bundle.yanks.push(Logged { entry: entry.to_string(), proof: None });
-    keyfile::replace(path, &bundle.to_bytes())?;
+    keyfile::replace(path, &bundle.checked_bytes()?)?;
     eprintln!("taken back; `eider log append` makes it known");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! `eider log`: append-only logs of engines, kept in a folder that any web server can hand out.
 
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,8 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use clap::Subcommand;
-use eider_engines::{Bundle, Checkpoint, Entry, Log, Logged, NOTE_MAX, Role, Signer, Tree, Verifier, newest};
-use eider_node::folder;
+use eider_engines::{
+    BUNDLE_MAX, Bundle, Checkpoint, Entry, EntryError, Log, LogError, LogPolicy, NOTE_MAX, Note, POLICY_MAX, Proof,
+    ProofError, Role, Tree, Unwitnessed, Verifier, newest,
+};
 
 use crate::keyfile;
 use crate::words::word;
@@ -34,134 +38,200 @@ pub(crate) enum LogCommand {
         key: PathBuf,
         /// Whose entries are taken: NAME+ID+KEY as `keygen` prints it; as often as there are owners.
         #[arg(long = "publisher", value_name = "KEY", required = true)]
-        publishers: Vec<Verifier>,
+        publishers: Vec<String>,
         /// Bundles of `eider engine pack`.
         #[arg(required = true)]
         bundles: Vec<PathBuf>,
     },
-    /// Cosign a log's newest tree as a witness, if what this witness cosigned before is its beginning.
+    /// Cosign a log's newest tree as a witness, if what this witness cosigned before is its beginning, and print the cosignature.
     Witness {
-        /// The log's folder.
+        /// The log's folder, or a copy of it.
         log: PathBuf,
         /// The log's public key.
         #[arg(long = "log", value_name = "KEY")]
-        of: Verifier,
+        of: String,
         /// The witness's own key.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
         /// Where the witness keeps what it cosigned last.
         #[arg(long, value_name = "FILE")]
         state: PathBuf,
-        /// The log's key too, on the machine that keeps it: the cosignature is put into the log.
-        #[arg(long, value_name = "FILE")]
-        into: Option<PathBuf>,
+        /// This witness has never cosigned this log: there is nothing in `state` yet.
+        #[arg(long)]
+        first: bool,
     },
-    /// Renew the proofs in bundles: with the cosignatures that the log's newest tree has.
-    Prove {
+    /// Take a witness's cosignature over into the log.
+    Cosign {
         /// The log's folder.
         log: PathBuf,
-        /// The log's public key.
-        #[arg(long = "log", value_name = "KEY")]
-        of: Verifier,
+        /// The log's key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The witness's public key.
+        #[arg(long, value_name = "KEY")]
+        witness: String,
+        /// What `eider log witness` printed.
+        cosignature: PathBuf,
+    },
+    /// Renew the proofs in bundles: with the cosignatures that the log's newest tree has, which must suffice.
+    Prove {
+        /// The log's folder, or a copy of it.
+        log: PathBuf,
+        /// Which log it is, and which witnesses must have cosigned: c2sp.org/tlog-policy.
+        #[arg(long, value_name = "FILE")]
+        log_policy: PathBuf,
         /// Bundles whose entries the log has.
         #[arg(required = true)]
         bundles: Vec<PathBuf>,
     },
-    /// List what a log says, after checking all of it; of one owner for whoever wants to know what is published in its name.
+    /// List what a log says, each entry checked against its tree: for whoever wants to know what is published in their name.
     Monitor {
-        /// The log's folder.
+        /// The log's folder, or a copy of it.
         log: PathBuf,
-        /// The log's public key.
-        #[arg(long = "log", value_name = "KEY")]
-        of: Verifier,
-        /// Engines whose names begin with this alone.
+        /// Which log it is, and which witnesses must have cosigned: c2sp.org/tlog-policy.
+        #[arg(long, value_name = "FILE")]
+        log_policy: PathBuf,
+        /// Where to keep the tree that was seen. The next time, the log must go on from it, and what is new is listed.
+        #[arg(long, value_name = "FILE")]
+        state: Option<PathBuf>,
+        /// Engines of this owner alone, OWNER/NAME and OWNER/…/NAME.
         #[arg(long)]
         owner: Option<String>,
-        /// From this entry on.
-        #[arg(long, default_value_t = 0)]
-        from: u64,
+        /// Keys that owners are known by; entries of theirs that are signed by another are marked.
+        #[arg(long = "publisher", value_name = "KEY")]
+        publishers: Vec<String>,
     },
 }
 
 pub(crate) fn log(command: LogCommand) -> Result<ExitCode> {
-    match command {
-        LogCommand::Create { log, key } => {
-            let log = Log::create(folder(&log)?, keyfile::load(&key, Role::Log)?)?;
-            println!("{}", log.checkpoint().origin());
+    let done = match command {
+        LogCommand::Create { log, key } => create(&log, &key),
+        LogCommand::Append { log, key, publishers, bundles } => append(&log, &key, &publishers, &bundles),
+        LogCommand::Witness { log, of, key, state, first } => witness(&log, &of, &key, &state, first),
+        LogCommand::Cosign { log, key, witness, cosignature } => cosign(&log, &key, &witness, &cosignature),
+        LogCommand::Prove { log, log_policy, bundles } => prove(&log, &log_policy, &bundles),
+        LogCommand::Monitor { log, log_policy, state, owner, publishers } => {
+            monitor(&log, &log_policy, state.as_deref(), owner.as_deref(), &publishers)
         }
-        LogCommand::Append { log, key, publishers, bundles } => {
-            append(&log, keyfile::load(&key, Role::Log)?, &publishers, &bundles)?;
+    };
+    match done {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(e) if does_not_hold(&e) => {
+            eprintln!("eider: {}", word(format_args!("{e:#}")));
+            Ok(ExitCode::FAILURE)
         }
-        LogCommand::Witness { log, of, key, state, into } => {
-            let into = into.map(|path| keyfile::load(&path, Role::Log)).transpose()?;
-            witness(&log, &of, &keyfile::load(&key, Role::Witness)?, &state, into)?;
-        }
-        LogCommand::Prove { log, of, bundles } => prove(&log, &of, &bundles)?,
-        LogCommand::Monitor { log, of, owner, from } => monitor(&log, &of, owner.as_deref(), from)?,
+        Err(e) => Err(e),
     }
-    Ok(ExitCode::SUCCESS)
 }
+
+/// Whether something was looked at and is not as it should be, unlike what could not be looked at.
+fn does_not_hold(e: &anyhow::Error) -> bool {
+    e.chain().any(|cause| {
+        let of_log = matches!(cause.downcast_ref(), Some(LogError::Changed(_) | LogError::Proof(_)));
+        of_log
+            || cause.is::<ProofError>()
+            || cause.is::<EntryError>()
+            || cause.is::<Unwitnessed>()
+            || cause.is::<Refused>()
+    })
+}
+
+/// A claim that does not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
 
 fn open(path: &Path) -> Result<Dir> {
     Dir::open_ambient_dir(path, ambient_authority()).with_context(|| format!("{}", path.display()))
 }
 
-fn bundle(path: &Path) -> Result<Bundle> {
-    let bytes = keyfile::read(path, eider_engines::BUNDLE_MAX)?;
-    Bundle::parse(&bytes).with_context(|| format!("{}", path.display()))
-}
-
-/// The newest tree of a folder, which this log has signed.
-fn checked(dir: &Dir, of: &Verifier) -> Result<Checkpoint> {
-    let checkpoint = newest(dir)?;
-    checkpoint.check(of)?;
-    Ok(checkpoint)
-}
-
-/// All entries of a tree from `from` on, each with its number.
-fn each(tree: &Tree<'_, Dir>, size: u64, from: u64, mut see: impl FnMut(u64, Vec<u8>) -> Result<()>) -> Result<()> {
-    for tile in from / eider_engines::WIDTH..size.div_ceil(eider_engines::WIDTH) {
-        let first = tile * eider_engines::WIDTH;
-        for (n, entry) in (first..).zip(tree.entries(tile)?).filter(|(n, _)| *n >= from) {
-            see(n, entry)?;
-        }
-    }
+fn create(path: &Path, key: &Path) -> Result<()> {
+    // Others are to read it.
+    fs::create_dir_all(path).with_context(|| format!("{}", path.display()))?;
+    let log = Log::create(open(path)?, keyfile::load(key, Role::Log)?)?;
+    println!("{}", log.checkpoint().origin());
     Ok(())
 }
 
-fn append(path: &Path, key: Signer, publishers: &[Verifier], paths: &[PathBuf]) -> Result<()> {
-    let mut log = Log::open(folder(path)?, key)?;
-    for path in paths {
-        let mut bundle = bundle(path)?;
-        let mut logged: Vec<&mut Logged> = std::iter::once(&mut bundle.published).chain(&mut bundle.yanks).collect();
-        for one in logged.iter_mut().filter(|one| one.proof.is_none()) {
+fn bundle(path: &Path) -> Result<Bundle> {
+    Bundle::parse(&keyfile::read(path, BUNDLE_MAX)?).with_context(|| format!("{}", path.display()))
+}
+
+/// Where these entries stand in a tree, after one walk over all of it; `see` hears of each entry.
+fn places(
+    tree: &Tree<'_, Dir>,
+    wanted: &[Vec<u8>],
+    mut see: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<HashMap<Vec<u8>, u64>> {
+    let mut places = HashMap::new();
+    tree.each(0, |n, entry| {
+        if wanted.iter().any(|w| w == entry) {
+            places.entry(entry.to_vec()).or_insert(n);
+        }
+        see(n, entry)
+    })?;
+    Ok(places)
+}
+
+/// All entries of bundles.
+fn entries(bundles: &mut [(&PathBuf, Bundle)]) -> Vec<Vec<u8>> {
+    bundles
+        .iter_mut()
+        .flat_map(|(_, b)| b.entries_mut().map(|one| one.entry.clone().into_bytes()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn append(path: &Path, key: &Path, publishers: &[String], paths: &[PathBuf]) -> Result<()> {
+    let publishers = keyfile::verifiers(publishers)?;
+    let mut log = Log::open(open(path)?, keyfile::load(key, Role::Log)?)?;
+    let mut bundles = paths.iter().map(|path| Ok((path, bundle(path)?))).collect::<Result<Vec<_>>>()?;
+    for (path, bundle) in &mut bundles {
+        for one in bundle.entries_mut() {
             let (entry, _) = Entry::read(one.entry.as_bytes())?;
-            let (name, version) = entry.about();
-            let owner = publishers.iter().find(|key| key.name() == name.owner());
-            let owner = owner.with_context(|| format!("no --publisher is {}, whose engine {name} is", name.owner()))?;
-            Entry::open(one.entry.as_bytes(), owner)?;
-            let mut there = None;
-            each(&log.tree(), log.checkpoint().size(), 0, |n, bytes| {
-                if bytes == one.entry.as_bytes() {
-                    there = Some(n);
-                    return Ok(());
+            let owners = publishers.iter().filter(|key| key.name() == entry.about().0.owner());
+            let mut tried = owners.map(|owner| Entry::open(one.entry.as_bytes(), owner).map(|_| ()));
+            let first = tried.next().with_context(|| format!("no --publisher is {}", entry.about().0.owner()))?;
+            tried.fold(first, |held, next| held.or(next)).with_context(|| format!("{}", path.display()))?;
+            if let Some(proof) = &one.proof {
+                let proof = Proof::parse(proof.as_bytes())?;
+                let its = proof.checkpoint.origin();
+                ensure!(its == log.checkpoint().origin(), "{} is in the log {} already", path.display(), word(its));
+            }
+        }
+    }
+    let wanted = entries(&mut bundles);
+    let mut versions: HashMap<_, u64> = HashMap::new();
+    let mut there = places(&log.tree(), &wanted, |n, bytes| {
+        if let Ok((Entry::Publish { name, version, .. }, _)) = Entry::read(bytes) {
+            versions.entry((name, version)).or_insert(n);
+        }
+        Ok(())
+    })?;
+    for (path, bundle) in &mut bundles {
+        for one in bundle.entries_mut() {
+            let bytes = one.entry.clone().into_bytes();
+            let (entry, _) = Entry::read(&bytes)?;
+            if !there.contains_key(&bytes) {
+                if let Entry::Publish { name, version, .. } = &entry {
+                    let earlier = versions.get(&(name.clone(), version.clone()));
+                    if let Some(n) = earlier {
+                        bail!(
+                            "entry {n} publishes {name} {version} already, as other bytes or with another manifest: a version is \
+                             never published twice"
+                        );
+                    }
+                    versions.insert((name.clone(), version.clone()), log.checkpoint().size());
                 }
-                let Ok((earlier, _)) = Entry::read(&bytes) else { return Ok(()) };
-                let both = matches!((&earlier, &entry), (Entry::Publish { .. }, Entry::Publish { .. }));
-                ensure!(
-                    !both || earlier.about() != entry.about(),
-                    "entry {n} publishes {name} {version} already, as other bytes or with another manifest: a version is never published twice"
-                );
-                Ok(())
-            })?;
-            let n = match there {
-                Some(n) => n,
-                None => log.append(&[one.entry.clone().into_bytes()])?.start,
-            };
-            one.proof = Some(log.tree().prove(n)?.to_string());
+                let n = log.append(std::slice::from_ref(&bytes))?.start;
+                there.insert(bytes.clone(), n);
+            }
+            let n = there[&bytes];
+            if one.proof.is_none() {
+                one.proof = Some(log.tree().prove(n)?.to_string());
+            }
             println!("{n} {}", word(about(&entry)));
         }
-        keyfile::replace(path, &bundle.to_bytes())?;
+        keyfile::replace(path, &bundle.checked_bytes()?)?;
     }
     Ok(())
 }
@@ -169,81 +239,162 @@ fn append(path: &Path, key: Signer, publishers: &[Verifier], paths: &[PathBuf]) 
 fn about(entry: &Entry) -> String {
     let (name, version) = entry.about();
     match entry {
-        Entry::Publish { blake3, .. } => format!("publish {name} {version} {blake3}"),
-        Entry::Yank { reason, .. } => format!("yank {name} {version}: {reason}"),
+        Entry::Publish { blake3, .. } => format!("publish {blake3} {name} {version}"),
+        Entry::Yank { blake3, reason, .. } => format!("yank {blake3} {name} {version}: {reason}"),
     }
 }
 
-fn witness(path: &Path, of: &Verifier, key: &Signer, state: &Path, into: Option<Signer>) -> Result<()> {
-    let dir = open(path)?;
-    let mut newest = checked(&dir, of)?;
+/// Checks that a tree goes on from what was seen before, which is kept in a file.
+fn goes_on(dir: &Dir, newest: &Checkpoint, before: &Checkpoint, state: &Path) -> Result<()> {
+    if newest.origin() != before.origin() {
+        bail!("{} is of the log {}, and not of {}", state.display(), word(before.origin()), word(newest.origin()));
+    }
+    if newest.size() < before.size() {
+        let why = format!(
+            "the log has {} entries, and had {}: it was cut, or this is an old copy",
+            newest.size(),
+            before.size()
+        );
+        return Err(Refused(why).into());
+    }
+    let path = Tree::new(dir, newest).prove_beginning(before.size())?;
+    newest.extends(before, &path).with_context(|| {
+        format!(
+            "{} and the log as it is now are proof that it shows different people different things: keep both",
+            state.display()
+        )
+    })
+}
+
+/// What was seen before, if there is such a file.
+fn seen(state: &Path) -> Result<Option<Checkpoint>> {
     match keyfile::read(state, NOTE_MAX) {
-        Ok(bytes) => {
-            let before = Checkpoint::parse(&bytes)?;
-            before.check(of).context("what this witness cosigned last is of another log")?;
-            ensure!(
-                before.size() <= newest.size(),
-                "the log has {} entries, and had {} when this witness cosigned it: it was cut, or is not the newest copy",
-                newest.size(),
-                before.size()
-            );
-            let path = Tree::new(&dir, &newest).prove_beginning(before.size())?;
-            if let Err(e) = newest.extends(&before, &path) {
-                bail!("NOT cosigned: {e}; {} and the log's checkpoint are proof of it, keep both", state.display());
-            }
-        }
-        Err(e) if e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::NotFound) => {}
-        Err(e) => return Err(e),
+        Ok(bytes) => Ok(Some(Checkpoint::parse(&bytes).with_context(|| format!("{}", state.display()))?)),
+        Err(e) if e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::NotFound) => Ok(None),
+        Err(e) => Err(e),
     }
-    let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    newest.note_mut().sign(key, at);
+}
+
+fn witness(path: &Path, of: &str, key: &Path, state: &Path, first: bool) -> Result<()> {
+    let (of, key) = (keyfile::verifier(of)?, keyfile::load(key, Role::Witness)?);
+    // Two at once could be shown two trees, and each find that it follows from the last.
+    let _alone = keyfile::alone(state)?;
+    let dir = open(path)?;
+    let newest = newest(&dir)?;
+    newest.check(&of)?;
+    match seen(state)? {
+        Some(_) if first => bail!("{} is there: this witness has cosigned before", state.display()),
+        Some(before) => {
+            before.check(&of)?;
+            goes_on(&dir, &newest, &before, state).context("NOT cosigned")?;
+        }
+        None if first => {}
+        None => bail!(
+            "{} is missing: without it this witness cannot know what it cosigned last (--first if it never did)",
+            state.display()
+        ),
+    }
+    // Who else has signed is none of this witness's business.
+    let mut note = Note::new(newest.note().text())?;
+    note.merge(newest.note(), &of)?;
+    note.sign(&key, SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
     // Kept before anybody sees it.
-    keyfile::replace(state, newest.note().to_string().as_bytes())?;
-    if let Some(log_key) = into {
-        let mut log = Log::open(dir, log_key)?;
-        ensure!(log.cosigned(newest.note(), key.verifier())?, "the log has grown meanwhile: cosign it again");
-    }
-    print!("{}", newest.note());
+    keyfile::replace(state, note.to_string().as_bytes())?;
+    print!("{}", note.lines_of(key.verifier()));
     Ok(())
 }
 
-fn prove(path: &Path, of: &Verifier, paths: &[PathBuf]) -> Result<()> {
+fn cosign(path: &Path, key: &Path, witness: &str, cosignature: &Path) -> Result<()> {
+    let witness = keyfile::verifier(witness)?;
+    let mut log = Log::open(open(path)?, keyfile::load(key, Role::Log)?)?;
+    let lines = keyfile::read(cosignature, NOTE_MAX)?;
+    let whole = [log.checkpoint().note().text().as_bytes(), b"\n", &lines].concat();
+    let note = Note::parse(&whole).with_context(|| format!("{}", cosignature.display()))?;
+    let cosigned = log.cosigned(&note, &witness).context("of the newest tree, perhaps of an older one");
+    ensure!(cosigned?, "{} has not signed that", word(witness.name()));
+    Ok(())
+}
+
+/// The log's newest tree, as a policy wants it, and who has cosigned it.
+fn witnessed(dir: &Dir, policy: &Path) -> Result<(Checkpoint, String)> {
+    let policy: LogPolicy =
+        keyfile::text(policy, POLICY_MAX)?.parse().with_context(|| format!("{}", policy.display()))?;
+    let newest = newest(dir)?;
+    let witnessed = policy.check(&newest)?.to_string();
+    Ok((newest, witnessed))
+}
+
+fn prove(path: &Path, policy: &Path, paths: &[PathBuf]) -> Result<()> {
     let dir = open(path)?;
-    let newest = checked(&dir, of)?;
+    let (newest, _) = witnessed(&dir, policy)?;
     let tree = Tree::new(&dir, &newest);
-    for path in paths {
-        let mut bundle = bundle(path)?;
-        let mut logged: Vec<&mut Logged> = std::iter::once(&mut bundle.published).chain(&mut bundle.yanks).collect();
-        for one in &mut logged {
-            let mut there = None;
-            each(&tree, newest.size(), 0, |n, bytes| {
-                if bytes == one.entry.as_bytes() {
-                    there = Some(n);
-                }
-                Ok(())
-            })?;
-            let n = there.with_context(|| format!("the log has no entry of {}", path.display()))?;
-            one.proof = Some(tree.prove(n)?.to_string());
+    let mut bundles = paths.iter().map(|path| Ok((path, bundle(path)?))).collect::<Result<Vec<_>>>()?;
+    let there = places(&tree, &entries(&mut bundles), |_, _| Ok(()))?;
+    for (path, bundle) in &mut bundles {
+        for one in bundle.entries_mut() {
+            let n = there.get(one.entry.as_bytes());
+            let n = n.with_context(|| format!("the log's newest tree has not all entries of {}", path.display()))?;
+            one.proof = Some(tree.prove(*n)?.to_string());
         }
-        keyfile::replace(path, &bundle.to_bytes())?;
+        keyfile::replace(path, &bundle.checked_bytes()?)?;
     }
     Ok(())
 }
 
-fn monitor(path: &Path, of: &Verifier, owner: Option<&str>, from: u64) -> Result<()> {
+fn monitor(path: &Path, policy: &Path, state: Option<&Path>, owner: Option<&str>, publishers: &[String]) -> Result<()> {
+    let publishers: Vec<Verifier> = keyfile::verifiers(publishers)?;
+    let _alone = state.map(keyfile::alone).transpose()?;
     let dir = open(path)?;
-    let newest = checked(&dir, of)?;
-    each(&Tree::new(&dir, &newest), newest.size(), from, |n, bytes| {
-        match Entry::read(&bytes) {
-            Ok((entry, _)) if owner.is_none_or(|owner| entry.about().0.owner() == owner) => {
-                println!("{n} {}", word(about(&entry)));
+    let (newest, witnessed) = witnessed(&dir, policy)?;
+    let before = state.map(seen).transpose()?.flatten();
+    if let (Some(before), Some(state)) = (&before, state) {
+        goes_on(&dir, &newest, before, state)?;
+    }
+    let from = before.map_or(0, |before| before.size());
+    let mut versions = BTreeMap::new();
+    Tree::new(&dir, &newest).each(from, |n, bytes| {
+        // It may be of a later version, and about anybody.
+        let (entry, _) = match Entry::read(bytes) {
+            Ok(entry) => entry,
+            Err(e) => {
+                println!("{n} UNREAD {}", word(e));
+                return Ok::<_, LogError>(());
             }
-            Ok(_) => {}
-            // It may be of a later version, and about anybody.
-            Err(e) => println!("{n} UNREAD {}", word(e)),
+        };
+        let of = entry.about().0.owner();
+        if owner.is_some_and(|owner| of != owner && !of.starts_with(&format!("{owner}/"))) {
+            return Ok(());
         }
+        let mut keys = publishers.iter().filter(|key| key.name() == of);
+        let known = keys.clone().next().is_some();
+        let is_its = keys.any(|key| Entry::open(bytes, key).is_ok());
+        let mark = if known && !is_its { " NOT SIGNED by a --publisher of that name" } else { "" };
+        let twice = match &entry {
+            Entry::Publish { name, version, .. } => versions.insert((name.clone(), version.clone()), n),
+            Entry::Yank { .. } => None,
+        };
+        let twice = twice.map_or_else(String::new, |n| format!(" AGAIN: entry {n} publishes that version too"));
+        println!("{n} {}{mark}{twice}", word(about(&entry)));
         Ok(())
     })?;
-    eprintln!("{} entries of {}, all as signed", newest.size(), newest.origin());
+    if let Some(state) = state {
+        keyfile::replace(state, newest.note().to_string().as_bytes())?;
+    }
+    eprintln!("{} of {} entries read, {}", newest.size() - from, newest.size(), word(witnessed));
+    if publishers.is_empty() {
+        eprintln!("without --publisher nobody has looked by whom they are signed");
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_hold_is_told_from_what_could_not_be_tried() {
+        assert!(does_not_hold(&anyhow::Error::from(Refused("it was cut".into())).context("NOT cosigned")));
+        assert!(does_not_hold(&LogError::Changed("a tile".into()).into()));
+        assert!(!does_not_hold(&LogError::InUse.into()));
+    }
 }

@@ -50,6 +50,9 @@ pub struct Bundle {
     pub yanks: Vec<Logged>,
 }
 
+/// Finds out what a component asks for, once its digests are right.
+pub type Look<'a> = dyn Fn() -> Result<Touches, String> + 'a;
+
 /// Whom somebody believes.
 #[derive(Clone, Debug)]
 pub struct Trust {
@@ -108,16 +111,29 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The file.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("text and numbers have a JSON form");
         bytes.push(b'\n');
         bytes
     }
 
-    /// Looks at all of it, and at the component if it is there. It is as it says if each step holds; what a step needs that does not hold
-    /// is not looked at.
-    pub fn verify(&self, trust: &Trust, component: Option<(&Digests, &Touches)>) -> Vec<Step> {
+    /// The file, which is one that [`Self::parse`] reads.
+    ///
+    /// # Errors
+    /// [`BundleError`], if it has become too large.
+    pub fn checked_bytes(&self) -> Result<Vec<u8>, BundleError> {
+        let bytes = self.to_bytes();
+        Self::parse(&bytes).map(|_| bytes)
+    }
+
+    /// All its entries, that of its publication first.
+    pub fn entries_mut(&mut self) -> impl Iterator<Item = &mut Logged> {
+        std::iter::once(&mut self.published).chain(&mut self.yanks)
+    }
+
+    /// Looks at all of it, and at the component if it is there: its digests, and then what is found in it. It is as it says if each step
+    /// holds; behind one that does not nothing is looked at.
+    pub fn verify(&self, trust: &Trust, component: Option<(&Digests, &Look<'_>)>) -> Vec<Step> {
         let mut steps = vec![];
         if let Err(step) = self.walk(trust, component, &mut steps) {
             steps.push(step);
@@ -125,30 +141,28 @@ impl Bundle {
         steps
     }
 
-    fn walk(
-        &self,
-        trust: &Trust,
-        component: Option<(&Digests, &Touches)>,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), Step> {
+    fn walk(&self, trust: &Trust, component: Option<(&Digests, &Look<'_>)>, steps: &mut Vec<Step>) -> Result<(), Step> {
         let no = |what, why: String| Step { what, found: Err(why) };
         let mut yes = |what, found: String| steps.push(Step { what, found: Ok(found) });
 
-        let manifest = Manifest::read(&self.manifest).map_err(|e| no("manifest", e.to_string()))?;
-        let (name, version) = (&manifest.name, &manifest.version);
-        yes("manifest", format!("{name} {version}, {} bytes, blake3 {}", manifest.digests.size, manifest.digests.blake3));
-
-        let owners = trust.publishers.iter().filter(|key| key.role() == Role::Publisher && key.name() == name.owner());
-        let publisher = owners.clone().find(|key| Manifest::open(&self.manifest, key).is_ok());
-        let publisher = publisher.ok_or_else(|| {
-            let known = owners.count();
-            let why = if known == 0 { "no key of that name is trusted".into() } else { format!("by none of {known} trusted keys") };
-            no("publisher", format!("not signed by {}: {why}", name.owner()))
+        // Before anything in it is read.
+        let publishers = || trust.publishers.iter().filter(|key| key.role() == Role::Publisher);
+        let publisher = publishers().find(|key| self.manifest.signed_by(key)).ok_or_else(|| {
+            no(
+                "publisher",
+                format!("its manifest is signed by none of the {} publishers that are trusted", publishers().count()),
+            )
         })?;
         yes("publisher", format!("signed by {publisher}"));
 
-        if let Some((digests, touches)) = component {
-            manifest.check(digests, touches).map_err(|e| no("component", e.to_string()))?;
+        let manifest = Manifest::open(&self.manifest, publisher).map_err(|e| no("manifest", e.to_string()))?;
+        let (name, version, digests) = (&manifest.name, &manifest.version, &manifest.digests);
+        yes("manifest", format!("blake3 {}, {} bytes, {name} {version}", digests.blake3, digests.size));
+
+        if let Some((found, look)) = component {
+            let refused = |e: String| no("component", e);
+            digests.same(found).map_err(|e| refused(e.to_string()))?;
+            manifest.check(found, &look().map_err(refused)?).map_err(|e| refused(e.to_string()))?;
             yes("component", "these bytes, by SHA-256 and BLAKE3, and they ask for what is said".into());
         }
 
@@ -162,17 +176,14 @@ impl Bundle {
             let found = in_log(policy, &self.published).map_err(|why| no("log", why))?;
             yes("log", found);
         }
-        for yank in &self.yanks {
-            let entry = Entry::open(yank.entry.as_bytes(), publisher).map_err(|e| no("yank", e.to_string()))?;
-            let Entry::Yank { blake3, reason, .. } = &entry else {
-                return Err(no("yank", "an entry among the yanks is none".into()));
-            };
-            if entry.about() != (name, version) || *blake3 != manifest.digests.blake3 {
-                return Err(no("yank", "of another build".into()));
+        let Some(yank) = self.yanks.first() else { return Ok(()) };
+        let entry = Entry::open(yank.entry.as_bytes(), publisher).map_err(|e| no("yank", e.to_string()))?;
+        match &entry {
+            Entry::Yank { blake3, reason, .. } if entry.about() == (name, version) && *blake3 == digests.blake3 => {
+                Err(no("yank", format!("its publisher took it back: {reason}")))
             }
-            return Err(no("yank", format!("its publisher took it back: {reason}")));
+            _ => Err(no("yank", "an entry among the yanks is of another build, or is none".into())),
         }
-        Ok(())
     }
 }
 
@@ -214,7 +225,7 @@ mod tests {
         log.append(&[b"another".to_vec(), entry.into_bytes(), b"and more".to_vec()]).unwrap();
         for name in ["a.example", "b.example"] {
             let mut note = log.checkpoint().note().clone();
-            note.sign(&witness(name), 1_790_000_000);
+            note.sign(&witness(name), 1_790_000_000).unwrap();
             log.cosigned(&note, witness(name).verifier()).unwrap();
         }
         bundle.published.proof = Some(log.tree().prove(1).unwrap().to_string());
@@ -229,8 +240,7 @@ mod tests {
     }
 
     fn refused(bundle: &Bundle, trust: &Trust) -> Option<(&'static str, String)> {
-        let (digests, touches) = (Digests::of(b"component"), example().build.touches);
-        let steps = bundle.verify(trust, Some((&digests, &touches)));
+        let steps = bundle.verify(trust, Some((&Digests::of(b"component"), &|| Ok(example().build.touches))));
         steps.into_iter().find_map(|step| Some((step.what, step.found.err()?)))
     }
 
@@ -239,9 +249,9 @@ mod tests {
         let (bundle, trust) = published();
         let bundle = Bundle::parse(&bundle.to_bytes()).unwrap();
         assert_eq!(refused(&bundle, &trust), None);
-        let (digests, touches) = (Digests::of(b"component"), example().build.touches);
-        let steps: Vec<_> = bundle.verify(&trust, Some((&digests, &touches))).into_iter().map(|s| s.what).collect();
-        assert_eq!(steps, ["manifest", "publisher", "component", "entry", "log"]);
+        let steps = bundle.verify(&trust, Some((&Digests::of(b"component"), &|| Ok(example().build.touches))));
+        let steps: Vec<_> = steps.into_iter().map(|s| s.what).collect();
+        assert_eq!(steps, ["publisher", "manifest", "component", "entry", "log"]);
     }
 
     #[test]
@@ -267,12 +277,12 @@ mod tests {
         let elsewhere = Signer::new("someone", Role::Publisher, [8; 32]).unwrap().verifier().clone();
         let another_key = Trust { publishers: vec![elsewhere], ..trust.clone() };
         let why = refused(&bundle, &nobody).unwrap();
-        assert!(why.0 == "publisher" && why.1.contains("no key of that name"), "{why:?}");
+        assert!(why.0 == "publisher" && why.1.contains("none of the 1 publishers"), "{why:?}");
         let why = refused(&bundle, &another_key).unwrap();
-        assert!(why.0 == "publisher" && why.1.contains("none of 1 trusted"), "{why:?}");
+        assert!(why.0 == "publisher" && why.1.contains("none of the 1 publishers"), "{why:?}");
 
-        let digests = Digests::of(b"other bytes");
-        let steps = bundle.verify(&trust, Some((&digests, &example().build.touches)));
+        // What is not these bytes is not looked into.
+        let steps = bundle.verify(&trust, Some((&Digests::of(b"other bytes"), &|| unreachable!())));
         assert!(steps.last().is_some_and(|s| s.what == "component" && s.found.is_err()));
 
         let with = |change: &dyn Fn(&mut Bundle)| {
@@ -296,7 +306,8 @@ mod tests {
         assert!(why.0 == "log" && why.1.contains("in no log"), "{why:?}");
         let cosigned_once = |b: &mut Bundle| {
             let proof = b.published.proof.take().unwrap();
-            b.published.proof = Some(proof.lines().filter(|l| !l.contains("b.example")).map(|l| format!("{l}\n")).collect());
+            b.published.proof =
+                Some(proof.lines().filter(|l| !l.contains("b.example")).map(|l| format!("{l}\n")).collect());
         };
         let why = with(&cosigned_once);
         assert!(why.0 == "log" && why.1.contains("lacks witnesses"), "{why:?}");
@@ -304,14 +315,17 @@ mod tests {
         let manifest = example();
         let (name, version, blake3) = (manifest.name, manifest.version, manifest.digests.blake3);
         let yank = |blake3, key: &Signer| {
-            let entry = Entry::Yank { name: name.clone(), version: version.clone(), blake3, reason: "wrong sums".into() };
+            let entry =
+                Entry::Yank { name: name.clone(), version: version.clone(), blake3, reason: "wrong sums".into() };
             let mut note = crate::Note::new(entry.to_string()).unwrap();
-            note.sign(key, 0);
+            note.sign(key, 0).unwrap();
             Logged { entry: note.to_string(), proof: None }
         };
         let why = with(&|b| b.yanks = vec![yank(blake3, &signer)]);
         assert!(why.0 == "yank" && why.1.contains("wrong sums"), "{why:?}");
         assert!(with(&|b| b.yanks = vec![yank(blake3, &other)]).1.contains("not signed"));
+        let many = Bundle { yanks: vec![yank(blake3, &signer); YANKS_MAX + 1], ..bundle.clone() };
+        assert!(many.checked_bytes().is_err());
         assert!(with(&|b| b.yanks = vec![yank(Hash::from_bytes([0; 32]), &signer)]).1.contains("another build"));
     }
 }

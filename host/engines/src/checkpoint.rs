@@ -9,11 +9,11 @@ use crate::key::{Role, Verifier};
 use crate::note::{NOTE_MAX, Note, NoteError};
 
 /// Largest tree, entries: far more than anybody writes, and far from where 64 bits end.
-pub const SIZE_MAX: u64 = 1 << 40;
-/// Most hashes of a proof: a tree of [`SIZE_MAX`] entries has 40 levels.
+pub(crate) const SIZE_MAX: u64 = 1 << 40;
+/// Most hashes of a proof, as tlog-witness has it; a tree of [`SIZE_MAX`] entries has 40 levels.
 const PATH_MAX: usize = 63;
 /// Largest proof, bytes.
-pub const PROOF_MAX: usize = NOTE_MAX + 8192;
+pub(crate) const PROOF_MAX: usize = NOTE_MAX + 8192;
 /// First line of a proof.
 const PROOF: &str = "c2sp.org/tlog-proof@v1";
 
@@ -123,6 +123,9 @@ impl Checkpoint {
         let origin = lines.next().filter(|line| !line.is_empty()).ok_or_else(|| bad("no origin"))?.to_string();
         let size = lines.next().and_then(decimal).filter(|n| *n <= SIZE_MAX).ok_or_else(|| bad("no size of a tree"))?;
         let root = lines.next().and_then(TreeHash::parse).ok_or_else(|| bad("no root"))?;
+        if size == 0 && root != tlog_tiles::EMPTY_HASH.into() {
+            return Err(bad("a tree without entries has one root, and this is another"));
+        }
         if lines.any(str::is_empty) {
             return Err(bad("an empty line"));
         }
@@ -209,7 +212,8 @@ impl Proof {
         if lines.next() != Some(PROOF) {
             return Err(bad("its first line is another"));
         }
-        let index = lines.next().and_then(|line| decimal(line.strip_prefix("index ")?)).ok_or_else(|| bad("no index"))?;
+        let index =
+            lines.next().and_then(|line| decimal(line.strip_prefix("index ")?)).ok_or_else(|| bad("no index"))?;
         let path = lines.map(TreeHash::parse).collect::<Option<Vec<_>>>().ok_or_else(|| bad("a line is no hash"))?;
         if path.len() > PATH_MAX {
             return Err(bad("its path is longer than any tree is high"));

@@ -70,10 +70,14 @@ impl Envelope {
         &self.payload_type
     }
 
-    /// Whether this key has signed bytes and type. One signature that says it is the key's and is not makes it no.
+    /// Whether this key has signed bytes and type. One signature that says it is the key's and is not makes it no, and so do more
+    /// signatures than anybody looks at.
     pub fn signed_by(&self, key: &Verifier) -> bool {
         let (message, id) = (pae(&self.payload_type, &self.payload.0), keyid(key));
-        let mut its = self.signatures.iter().take(SIGNATURES_MAX).filter(|s| s.keyid == id).peekable();
+        if self.signatures.len() > SIGNATURES_MAX {
+            return false;
+        }
+        let mut its = self.signatures.iter().filter(|s| s.keyid == id).peekable();
         let verifies =
             |s: &EnvelopeSignature| s.sig.0[..].try_into().is_ok_and(|sig| key.key().verifies(&message, &sig));
         its.peek().is_some() && its.all(verifies)
@@ -88,7 +92,10 @@ mod tests {
 
     #[test]
     fn the_encoding_is_that_of_the_specification() {
-        assert_eq!(pae("http://example.com/HelloWorld", b"hello world"), b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        assert_eq!(
+            pae("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
     }
 
     #[test]

@@ -19,13 +19,13 @@ use sha2::{Digest, Sha256};
 
 use crate::dsse::Envelope;
 use crate::key::{Role, Signer, Verifier};
-use crate::manifest::{EngineName, Manifest};
+use crate::manifest::{self, EngineName, Manifest};
 use crate::note::{Note, NoteError};
 
 /// Largest entry, bytes.
 const ENTRY_MAX: usize = 8 << 10;
 /// Longest reason, bytes.
-pub const REASON_MAX: usize = 500;
+pub(crate) const REASON_MAX: usize = 500;
 const FIRST: &str = "eider engine log entry v1";
 
 /// Why something is no entry, or one that its signer could not make.
@@ -38,7 +38,7 @@ pub enum EntryError {
     #[error(transparent)]
     Note(#[from] NoteError),
     /// By another.
-    #[error("the entry about {0} is not signed by {1}, whose name its name begins with")]
+    #[error("{0} is not {1}'s, or the entry is not signed by {1}")]
     Unsigned(EngineName, String),
 }
 
@@ -105,7 +105,7 @@ impl Entry {
     /// [`EntryError`].
     pub fn sign(&self, signer: &Signer) -> Result<Note, EntryError> {
         let mut note = Note::new(self.to_string())?;
-        note.sign(signer, 0);
+        note.sign(signer, 0)?;
         // What nobody would read is not signed.
         Self::open(note.to_string().as_bytes(), signer.verifier())?;
         Ok(note)
@@ -128,7 +128,7 @@ impl Entry {
             Ok::<_, EntryError>(bytes)
         };
         let name = |text: &str| text.parse::<EngineName>().map_err(form);
-        let version = |text: &str| text.parse::<Version>().map_err(form);
+        let version = |text: &str| manifest::version(text).map_err(form);
         let entry = match &lines[..] {
             [FIRST, "publish", of, at, sha256, blake3, manifest] => Self::Publish {
                 name: name(of)?,
@@ -200,7 +200,8 @@ mod tests {
         let envelope = manifest.sign(&signer).unwrap();
         let publish = Entry::publish(&manifest, &envelope);
         let reason = "wrong sums: 1+1=3 (see issue 7)".to_string();
-        let yank = Entry::Yank { name: manifest.name, version: manifest.version, blake3: manifest.digests.blake3, reason };
+        let yank =
+            Entry::Yank { name: manifest.name, version: manifest.version, blake3: manifest.digests.blake3, reason };
         for entry in [publish, yank.clone()] {
             let bytes = entry.sign(&signer).unwrap().to_string().into_bytes();
             assert_eq!(Entry::open(&bytes, signer.verifier()), Ok(entry.clone()));
@@ -216,7 +217,7 @@ mod tests {
             assert!(Entry::Yank { name, version, blake3, reason: reason.into() }.sign(&signer).is_err(), "{reason:?}");
         }
         let mut upper = Note::new(yank.to_string().replace("blake3 ", "blake3 A").replacen("A0", "A", 1)).unwrap();
-        upper.sign(&signer, 0);
+        upper.sign(&signer, 0).unwrap();
         assert!(Entry::open(upper.to_string().as_bytes(), signer.verifier()).is_err());
     }
 }

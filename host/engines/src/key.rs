@@ -9,7 +9,7 @@ use eider_protocol::{Identity, PublicKey, is_printable};
 use sha2::{Digest, Sha256};
 
 /// Longest name of a key, bytes.
-pub const NAME_MAX: usize = 128;
+pub(crate) const NAME_MAX: usize = 128;
 /// What stands before a secret key.
 const SECRET: &str = "PRIVATE+KEY+";
 
@@ -22,12 +22,10 @@ pub enum Role {
     Witness,
     /// Signs manifests, and its entries in a log (0xff, then [`Role::tag`]).
     Publisher,
-    /// Signs what its own builds came out as (0xff, then [`Role::tag`]).
-    Rebuilder,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Log, Self::Witness, Self::Publisher, Self::Rebuilder];
+    const ALL: [Self; 3] = [Self::Log, Self::Witness, Self::Publisher];
 
     /// What the key's bytes begin with: signed-note's signature type, and for those that it has none for, 0xff and a name.
     fn tag(self) -> &'static [u8] {
@@ -35,7 +33,6 @@ impl Role {
             Self::Log => &[1],
             Self::Witness => &[4],
             Self::Publisher => b"\xffeider/publisher/1:",
-            Self::Rebuilder => b"\xffeider/rebuilder/1:",
         }
     }
 
@@ -45,7 +42,6 @@ impl Role {
             Self::Log => "log",
             Self::Witness => "witness",
             Self::Publisher => "publisher",
-            Self::Rebuilder => "rebuilder",
         }
     }
 }
@@ -73,13 +69,15 @@ pub enum KeyError {
     )]
     Name(String),
     /// Its form.
-    #[error("this is no key: NAME+ID+KEY is expected, as in `eider key new` and C2SP's signed-note")]
+    #[error(
+        "this is no key: NAME+ID+KEY is expected, as `eider engine keygen` prints it; a public key where a public one is meant, and a key file where that is"
+    )]
     Form,
     /// Its id does not follow from the rest.
     #[error("the id in the key of {0} is not that of its bytes: it was mistyped or cut off")]
     Id(String),
     /// Nothing that a key is for.
-    #[error("a key is for one of: log, witness, publisher, rebuilder; this one is for none of them")]
+    #[error("a key is for one of: log, witness, publisher; this one is for none of them")]
     Role,
     /// A secret where a public key is meant.
     #[error("this is the SECRET half of a key, where the public one is meant: do not show it to anybody")]
@@ -87,7 +85,7 @@ pub enum KeyError {
 }
 
 /// Whether this can name a key, or the owner of what a key has signed.
-pub fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| is_printable(c) && !c.is_whitespace() && c != '+';
     !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits)
 }

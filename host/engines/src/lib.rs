@@ -10,17 +10,16 @@ mod key;
 mod log;
 mod manifest;
 mod note;
+mod tree;
 mod witnessed;
 
-pub use bundle::{BUNDLE_MAX, Bundle, BundleError, Logged, Step, Trust};
-pub use checkpoint::{Checkpoint, PROOF_MAX, Proof, ProofError, SIZE_MAX, TreeHash};
+pub use bundle::{BUNDLE_MAX, Bundle, BundleError, Logged, Look, Step, Trust};
+pub use checkpoint::{Checkpoint, Proof, ProofError, TreeHash};
 pub use dsse::Envelope;
-pub use entry::{Entry, EntryError, REASON_MAX};
-pub use key::{KeyError, NAME_MAX, Role, Signer, Verifier, is_name};
-pub use log::{ENTRY_MAX, Files, Log, LogError, Tree, WIDTH, newest};
-pub use manifest::{
-    Build, BuildDefinition, Builder, Dependency, Digests, EngineName, MANIFEST_MAX, Manifest, ManifestError, Provenance,
-    RunDetails, Touches,
-};
+pub use entry::{Entry, EntryError};
+pub use key::{KeyError, Role, Signer, Verifier};
+pub use log::{Log, LogError};
+pub use manifest::{Build, Digests, EngineName, MANIFEST_MAX, Manifest, ManifestError, Touches, version};
 pub use note::{NOTE_MAX, Note, NoteError, SIGNATURES_MAX};
+pub use tree::{ENTRY_MAX, Files, Tree, WIDTH, newest};
 pub use witnessed::{LogPolicy, LogPolicyError, POLICY_MAX, Unwitnessed, Witnessed};

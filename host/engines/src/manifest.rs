@@ -1,14 +1,13 @@
 //! What an engine build is, as its publisher says it: an in-toto statement in a DSSE envelope. Name and version, digests of the component,
 //! what it imports and wants, what it was built from (in SLSA's form), and the licences of what is linked in.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use eider_protocol::{Hash, is_printable, printable};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::dsse::Envelope;
@@ -22,6 +21,8 @@ const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "eider:engine-manifest/v1";
 /// Most entries of each list.
 const LIST_MAX: usize = 4096;
+/// Longest version, bytes.
+const VERSION_MAX: usize = 64;
 /// Longest line, bytes.
 const LINE_MAX: usize = 4096;
 
@@ -31,8 +32,8 @@ pub enum ManifestError {
     /// Its form.
     #[error("not an engine's manifest: {0}")]
     Form(String),
-    /// Who signed it.
-    #[error("the manifest of {0} is not signed by {1}, whose name its name begins with")]
+    /// Not its owner's.
+    #[error("{0} is not {1}'s, or its manifest is not signed by {1}")]
     Unsigned(EngineName, String),
     /// Other bytes.
     #[error("the manifest names other bytes: {0}")]
@@ -66,7 +67,8 @@ impl FromStr for EngineName {
             part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
                 && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b))
         };
-        let bad = || form(format!("{text:?} is no name of an engine: OWNER/NAME of a-z, 0-9, -, . and _, up to 128 bytes"));
+        let bad =
+            || form(format!("{text:?} is no name of an engine: OWNER/NAME of a-z, 0-9, -, . and _, up to 128 bytes"));
         if text.len() > 128 || text.split('/').count() < 2 || !text.split('/').all(fits) {
             return Err(bad());
         }
@@ -92,6 +94,16 @@ impl fmt::Display for EngineName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A version as this project takes them: semver's, without build metadata, by which nobody could tell two builds apart.
+///
+/// # Errors
+/// [`ManifestError::Form`].
+pub fn version(text: &str) -> Result<Version, ManifestError> {
+    let bad = || form(format!("{text:?} is no version: 1.2.0 or 1.2.0-rc.1, of up to {VERSION_MAX} bytes"));
+    let version: Version = text.parse().map_err(|_| bad())?;
+    if text.len() > VERSION_MAX || !version.build.is_empty() { Err(bad()) } else { Ok(version) }
 }
 
 /// What a component asks for and offers, as it is found in its bytes.
@@ -149,60 +161,6 @@ impl Digests {
     }
 }
 
-/// What it was built from and how, in the form of SLSA v1's provenance (slsa.dev/spec/v1.0/provenance).
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Provenance {
-    /// What was built.
-    pub build_definition: BuildDefinition,
-    /// By whom.
-    pub run_details: RunDetails,
-}
-
-/// SLSA's `buildDefinition`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct BuildDefinition {
-    /// How to read the parameters.
-    pub build_type: String,
-    /// All that whoever built it could choose.
-    pub external_parameters: BTreeMap<String, Value>,
-    /// What followed from the builder.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub internal_parameters: BTreeMap<String, Value>,
-    /// Sources, compilers, patches: each with a digest.
-    pub resolved_dependencies: Vec<Dependency>,
-}
-
-/// SLSA's `ResourceDescriptor`, as far as a build has use for one.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Dependency {
-    /// Where it is from.
-    pub uri: String,
-    /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Digests by algorithm, in hexadecimal.
-    pub digest: BTreeMap<String, String>,
-}
-
-/// SLSA's `runDetails`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct RunDetails {
-    /// Who built.
-    pub builder: Builder,
-}
-
-/// SLSA's `builder`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Builder {
-    /// A name for machine and method.
-    pub id: String,
-}
-
 /// What a publisher says of a build.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Manifest {
@@ -222,8 +180,9 @@ pub struct Manifest {
 pub struct Build {
     /// What it asks for and offers.
     pub touches: Touches,
-    /// What it was built from.
-    pub provenance: Provenance,
+    /// What it was built from and how: SLSA v1's provenance (slsa.dev/spec/v1.0/provenance), an object, if its publisher says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Map<String, Value>>,
     /// Licence texts of all that is linked in.
     pub licenses: String,
 }
@@ -264,7 +223,10 @@ struct Predicate {
 fn digest(text: &str) -> Result<[u8; 32], ManifestError> {
     let mut bytes = [0; 32];
     let is_lower = text.bytes().all(|b| !b.is_ascii_uppercase());
-    hex::decode_to_slice(text, &mut bytes).ok().filter(|()| is_lower).ok_or_else(|| form("a digest is not 64 hexadecimal digits"))?;
+    hex::decode_to_slice(text, &mut bytes)
+        .ok()
+        .filter(|()| is_lower)
+        .ok_or_else(|| form("a digest is not 64 hexadecimal digits"))?;
     Ok(bytes)
 }
 
@@ -313,6 +275,7 @@ impl Manifest {
         if statement.kind != STATEMENT || statement.predicate_type != PREDICATE {
             return Err(form(format!("a statement of type {:?}", statement.predicate_type)));
         }
+        self::version(&version.to_string())?;
         if subject.name != format!("{name}@{version}") {
             return Err(form(format!("its subject is {:?}, and not {name}@{version}", subject.name)));
         }
@@ -356,14 +319,23 @@ impl Manifest {
 impl Build {
     /// Bounds of what people read.
     fn check(&self) -> Result<(), ManifestError> {
-        let (t, d) = (&self.touches, &self.provenance.build_definition.resolved_dependencies);
-        let lists = [t.imports.len(), t.exports.len(), t.memories.len(), t.tables.len(), d.len()];
+        let t = &self.touches;
+        let lists = [t.imports.len(), t.exports.len(), t.memories.len(), t.tables.len()];
         if lists.into_iter().any(|n| n > LIST_MAX) {
             return Err(form(format!("a list of more than {LIST_MAX}")));
         }
         let lines = t.imports.iter().chain(&t.exports);
         if lines.clone().any(|line| line.len() > LINE_MAX || !line.chars().all(is_printable)) {
             return Err(form(format!("a line of over {LINE_MAX} bytes, or one that cannot be printed")));
+        }
+        if let Some(provenance) = &self.provenance {
+            let is_text =
+                |v: Option<&Value>| v.and_then(Value::as_str).is_some_and(|t| !t.is_empty() && t.len() <= LINE_MAX);
+            let method = provenance.get("buildDefinition").and_then(|v| v.get("buildType"));
+            let builder = provenance.get("runDetails").and_then(|v| v.pointer("/builder/id"));
+            if !is_text(method) || !is_text(builder) {
+                return Err(form("its provenance has no buildDefinition.buildType or no runDetails.builder.id"));
+            }
         }
         Ok(())
     }
@@ -400,7 +372,8 @@ pub(crate) mod tests {
         let (manifest, signer) = (example(), publisher("someone"));
         let envelope = manifest.sign(&signer).unwrap();
         assert_eq!(Manifest::open(&envelope, signer.verifier()).unwrap(), manifest);
-        let unsigned = |key: &Signer| matches!(Manifest::open(&envelope, key.verifier()), Err(ManifestError::Unsigned(..)));
+        let unsigned =
+            |key: &Signer| matches!(Manifest::open(&envelope, key.verifier()), Err(ManifestError::Unsigned(..)));
         assert!(unsigned(&publisher("someone.else")));
         assert!(unsigned(&Signer::new("someone", Role::Publisher, [4; 32]).unwrap()));
         assert!(unsigned(&Signer::new("someone", Role::Log, [3; 32]).unwrap()));
@@ -452,6 +425,19 @@ pub(crate) mod tests {
             ("/predicate", more),
         ] {
             assert!(matches!(changed(at, to.clone()), ManifestError::Form(_)), "{at} {to}");
+        }
+        let mut provenance = example();
+        let slsa = serde_json::json!({
+            "buildDefinition": {"buildType": "https://example.com/make", "externalParameters": {"with": ["fts"]}},
+            "runDetails": {"builder": {"id": "https://example.com/me", "version": {"os": "12"}}, "metadata": {"invocationId": "7"}},
+        });
+        provenance.build.provenance = slsa.as_object().cloned();
+        let envelope = provenance.sign(&signer).unwrap();
+        assert_eq!(Manifest::open(&envelope, signer.verifier()).unwrap(), provenance);
+        provenance.build.provenance = serde_json::json!({"buildDefinition": {}}).as_object().cloned();
+        assert!(matches!(provenance.sign(&signer), Err(ManifestError::Form(_))));
+        for bad in ["1.2", "1.2.0+a", "01.2.0", &format!("1.2.0-{}", "a".repeat(VERSION_MAX))] {
+            assert!(version(bad).is_err(), "{bad}");
         }
         let other = Envelope::sign("text/plain", serde_json::to_vec(&genuine).unwrap(), &signer);
         assert!(Manifest::open(&other, signer.verifier()).is_err());

@@ -7,14 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use eider_protocol::printable;
 
-use crate::key::{Role, Signer, Verifier, is_name};
+use crate::key::{Role, Signer, Verifier};
 
 /// Largest note, bytes.
 pub const NOTE_MAX: usize = 64 << 10;
 /// Most signatures of a note; those of a log's witnesses, and of keys that are being changed.
 pub const SIGNATURES_MAX: usize = 64;
-/// Longest signature, bytes: those of ML-DSA-44, which are not checked here, have 2,428.
-const SIGNATURE_MAX: usize = 5000;
 
 /// Why bytes are no note, or one that is not signed as it must be.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -25,6 +23,9 @@ pub enum NoteError {
     /// A signature that names a key and is not its.
     #[error("a signature says that it is of {0}, and is not: the note was changed, or another signed it")]
     Signature(String),
+    /// No room for one more signature.
+    #[error("a note has at most {SIGNATURES_MAX} signatures and {NOTE_MAX} bytes")]
+    Full,
     /// A key that does not sign such things.
     #[error("{0} is the key of a {1}, and cannot sign this")]
     Role(String, Role),
@@ -51,8 +52,9 @@ impl Signature {
             .ok_or_else(|| form(format!("{:?} is no signature", short())))?;
         let bytes = STANDARD.decode(bytes).map_err(|_| form(format!("{:?} is not in base64", short())))?;
         let (id, bytes) = bytes.split_first_chunk().ok_or_else(|| form("a signature is too short"))?;
-        if !is_name(name) || bytes.is_empty() || bytes.len() > SIGNATURE_MAX {
-            return Err(form(format!("{:?} has no name of a key, or another length", short())));
+        // Keys that are not known may be called what ours may not.
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '+') || bytes.is_empty() {
+            return Err(form(format!("{:?} has no name of a key, or no signature", short())));
         }
         Ok(Self { name: name.to_string(), id: *id, bytes: bytes.to_vec() })
     }
@@ -76,7 +78,7 @@ fn message(role: Role, text: &str, at: u64) -> Vec<u8> {
     match role {
         Role::Log => text.as_bytes().to_vec(),
         Role::Witness => format!("cosignature/v1\ntime {at}\n{text}").into_bytes(),
-        Role::Publisher | Role::Rebuilder => format!("eider/{role}/1 entry\n{text}").into_bytes(),
+        Role::Publisher => format!("eider/{role}/1 entry\n{text}").into_bytes(),
     }
 }
 
@@ -93,7 +95,9 @@ impl Note {
     pub fn new(text: impl Into<String>) -> Result<Self, NoteError> {
         let text = text.into();
         if !text.ends_with('\n') || !is_text(&text) || text.len() > NOTE_MAX {
-            return Err(form("a note's text ends in a newline, is no longer than a note, and has no control characters"));
+            return Err(form(
+                "a note's text ends in a newline, is no longer than a note, and has no control characters",
+            ));
         }
         Ok(Self { text, signatures: vec![] })
     }
@@ -128,30 +132,48 @@ impl Note {
     }
 
     /// Adds a signature of this key, in the place of an earlier one; a witness's is of the time `at`, in seconds of Unix.
-    pub fn sign(&mut self, signer: &Signer, at: u64) {
+    ///
+    /// # Errors
+    /// [`NoteError::Full`].
+    pub fn sign(&mut self, signer: &Signer, at: u64) -> Result<(), NoteError> {
         let key = signer.verifier();
         let signature = signer.sign(&message(key.role(), &self.text, at));
         let bytes = match key.role() {
             Role::Witness => [&at.to_be_bytes()[..], &signature].concat(),
             _ => signature.to_vec(),
         };
-        self.signatures.retain(|s| s.name != key.name() || s.id != key.id());
-        self.signatures.push(Signature { name: key.name().to_string(), id: key.id(), bytes });
+        self.put(Signature { name: key.name().to_string(), id: key.id(), bytes })
     }
 
-    /// Takes over those signatures of the same text that this key has made.
+    /// Puts a signature in the place of that of the same key, if nobody would refuse to read the note then.
+    fn put(&mut self, signature: Signature) -> Result<(), NoteError> {
+        let mut signatures = self.signatures.clone();
+        signatures.retain(|s| s.name != signature.name || s.id != signature.id);
+        signatures.push(signature);
+        let note = Self { text: self.text.clone(), signatures };
+        if note.signatures.len() > SIGNATURES_MAX || note.to_string().len() > NOTE_MAX {
+            return Err(NoteError::Full);
+        }
+        *self = note;
+        Ok(())
+    }
+
+    /// Takes over the signature of the same text that this key has made: the last, if there are several.
     ///
     /// # Errors
-    /// [`NoteError::Signature`], and nothing is taken over.
+    /// [`NoteError::Signature`], [`NoteError::Full`], and nothing is taken over.
     pub fn merge(&mut self, other: &Note, key: &Verifier) -> Result<bool, NoteError> {
         if other.text != self.text || other.signed_by(key)?.is_none() {
             return Ok(false);
         }
-        let is_its = |s: &&Signature| s.name == key.name() && s.id == key.id();
-        let found: Vec<_> = other.signatures.iter().filter(is_its).cloned().collect();
-        self.signatures.retain(|s| !is_its(&s));
-        self.signatures.extend(found);
-        Ok(true)
+        let found = other.signatures.iter().rfind(|s| s.name == key.name() && s.id == key.id());
+        found.cloned().map_or(Ok(false), |signature| self.put(signature).map(|()| true))
+    }
+
+    /// The lines of this key's signatures, as a witness answers.
+    pub fn lines_of(&self, key: &Verifier) -> String {
+        let its = self.signatures.iter().filter(|s| s.name == key.name() && s.id == key.id());
+        its.map(Signature::to_string).collect()
     }
 
     /// Whether this key has signed it, and when, if it is a witness's (else 0). Signatures of other keys are not looked at.
@@ -221,12 +243,12 @@ mod tests {
 
     #[test]
     fn each_role_signs_for_itself_alone() {
-        let roles = [Role::Log, Role::Witness, Role::Publisher, Role::Rebuilder];
+        let roles = [Role::Log, Role::Witness, Role::Publisher];
         for role in roles {
             let signer = Signer::new("example.com", role, [9; 32]).unwrap();
             let mut note = Note::new("a\n\nb\n").unwrap();
-            note.sign(&signer, 5);
-            note.sign(&signer, 6);
+            note.sign(&signer, 5).unwrap();
+            note.sign(&signer, 6).unwrap();
             let read = Note::parse(note.to_string().as_bytes()).unwrap();
             assert_eq!(read, note);
             let at = if role == Role::Witness { 6 } else { 0 };
@@ -246,7 +268,19 @@ mod tests {
     fn what_is_no_note_is_refused() {
         let many = format!("a\n\n{}", EXAMPLE.split("\n\n").nth(1).unwrap().repeat(SIGNATURES_MAX + 1));
         let long = format!("{}\n\n\u{2014} a AAAAAAA=\n", "a".repeat(NOTE_MAX));
-        let cases = ["", "\n\n", "a\n", "a\n\n", "a\n\nb\n", "a\n\n\u{2014} a\n", "a\n\n\u{2014} a AAAA\n", "a\tb\n\n\u{2014} a AAAAAAA=\n", "a\n\n\u{2014} a AAAAAAA=", &many, &long];
+        let cases = [
+            "",
+            "\n\n",
+            "a\n",
+            "a\n\n",
+            "a\n\nb\n",
+            "a\n\n\u{2014} a\n",
+            "a\n\n\u{2014} a AAAA\n",
+            "a\tb\n\n\u{2014} a AAAAAAA=\n",
+            "a\n\n\u{2014} a AAAAAAA=",
+            &many,
+            &long,
+        ];
         for case in cases {
             assert!(Note::parse(case.as_bytes()).is_err(), "{:?}", &case[..case.len().min(40)]);
         }

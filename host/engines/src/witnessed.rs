@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, UNIX_EPOCH};
 
 use eider_protocol::printable;
 
@@ -15,7 +16,9 @@ pub const POLICY_MAX: usize = 256 << 10;
 /// Most lines that define something.
 const LINES_MAX: usize = 512;
 /// Groups inside each other.
-const DEPTH_MAX: usize = 16;
+const DEPTH_MAX: usize = 32;
+/// Seconds of Unix until no calendar goes on.
+const YEAR_9999: u64 = 253_370_764_800;
 /// The quorum that needs nobody.
 const NONE: &str = "none";
 
@@ -54,10 +57,9 @@ enum Member {
     Group { least: usize, members: Vec<String>, depth: usize },
 }
 
-/// A policy. The default believes no log.
+/// A policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogPolicy {
-    text: String,
     logs: Vec<Verifier>,
     names: BTreeMap<String, Member>,
     quorum: String,
@@ -73,22 +75,6 @@ pub struct Witnessed {
 }
 
 impl LogPolicy {
-    /// Its text, as it was read.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Logs that are believed.
-    pub fn logs(&self) -> &[Verifier] {
-        &self.logs
-    }
-
-    /// All keys, so that none has two roles.
-    pub fn keys(&self) -> impl Iterator<Item = &Verifier> {
-        let witnesses = self.names.values().filter_map(|m| if let Member::Witness(key) = m { Some(key) } else { None });
-        self.logs.iter().chain(witnesses)
-    }
-
     /// Whether a checkpoint is of one of the logs, and enough witnesses have seen it.
     ///
     /// # Errors
@@ -134,7 +120,10 @@ impl LogPolicy {
     fn wants(&self, name: &str) -> String {
         match self.names.get(name) {
             Some(Member::Group { least, members, .. }) => {
-                format!("{least} of {name} ({})", members.iter().map(|m| printable(m, 60)).collect::<Vec<_>>().join(", "))
+                format!(
+                    "{least} of {name} ({})",
+                    members.iter().map(|m| printable(m, 60)).collect::<Vec<_>>().join(", ")
+                )
             }
             _ => printable(name, 60),
         }
@@ -151,7 +140,10 @@ impl FromStr for LogPolicy {
     fn from_str(text: &str) -> Result<Self, LogPolicyError> {
         let mut reader = Reader::default();
         if text.len() > POLICY_MAX {
-            return Err(LogPolicyError { line: 1, why: format!("{} bytes; at most {POLICY_MAX} are read", text.len()) });
+            return Err(LogPolicyError {
+                line: 1,
+                why: format!("{} bytes; at most {POLICY_MAX} are read", text.len()),
+            });
         }
         let mut count = 0;
         for (n, line) in text.split('\n').enumerate() {
@@ -173,7 +165,7 @@ impl FromStr for LogPolicy {
             line: text.split('\n').count() + 1,
             why: "there is no `quorum` line; `quorum none` asks for no witness".into(),
         })?;
-        Ok(Self { text: text.to_string(), logs: reader.logs, names: reader.names, quorum })
+        Ok(Self { logs: reader.logs, names: reader.names, quorum })
     }
 }
 
@@ -190,16 +182,12 @@ impl Reader {
         match words {
             ["log", key] | ["log", key, _] => {
                 let key = Self::key(key, Role::Log)?;
-                if self.logs.iter().any(|log| log.key() == key.key()) {
-                    return Err(format!("the key of {} stands twice", key.name()));
-                }
+                self.once(&key)?;
                 self.logs.push(key);
             }
             ["witness", name, key] | ["witness", name, key, _] => {
                 let key = Self::key(key, Role::Witness)?;
-                if self.names.values().any(|m| matches!(m, Member::Witness(w) if w.key() == key.key())) {
-                    return Err(format!("the key of {} stands twice", key.name()));
-                }
+                self.once(&key)?;
                 self.define(name, Member::Witness(key))?;
             }
             ["group", name, least, members @ ..] => self.group(name, least, members)?,
@@ -222,7 +210,20 @@ impl Reader {
 
     fn key(text: &str, role: Role) -> Result<Verifier, String> {
         let key: Verifier = text.parse().map_err(|e: crate::key::KeyError| e.to_string())?;
-        if key.role() == role { Ok(key) } else { Err(format!("{} is the key of a {}, not of a {role}", key.name(), key.role())) }
+        if key.role() == role {
+            Ok(key)
+        } else {
+            Err(format!("{} is the key of a {}, not of a {role}", key.name(), key.role()))
+        }
+    }
+
+    /// One key is one log or one witness: whoever is both would vouch for itself.
+    fn once(&self, key: &Verifier) -> Result<(), String> {
+        let is_witness = |m: &Member| matches!(m, Member::Witness(w) if w.key() == key.key());
+        if self.logs.iter().any(|log| log.key() == key.key()) || self.names.values().any(is_witness) {
+            return Err(format!("the key of {} stands twice", key.name()));
+        }
+        Ok(())
     }
 
     fn define(&mut self, name: &str, member: Member) -> Result<(), String> {
@@ -237,16 +238,20 @@ impl Reader {
         let least = match least {
             "any" => 1,
             "all" => n,
-            k => k.parse().map_err(|_| format!("{:?} is not `any`, `all` or a number", printable(k, 20)))?,
+            k if k.starts_with(|c| ('1'..='9').contains(&c)) && k.bytes().all(|b| b.is_ascii_digit()) => {
+                k.parse().unwrap_or(usize::MAX)
+            }
+            k => return Err(format!("{:?} is not `any`, `all` or a number", printable(k, 20))),
         };
         if !(1..=n).contains(&least) {
             return Err(format!("{least} of {n} can never be, or are none"));
         }
         let mut depth = 0;
         for member in members {
-            let known = self.names.get(*member).ok_or_else(|| {
-                format!("{:?} is no witness or group of a line above", printable(member, 60))
-            })?;
+            let known = self
+                .names
+                .get(*member)
+                .ok_or_else(|| format!("{:?} is no witness or group of a line above", printable(member, 60)))?;
             if let Member::Group { depth: inner, .. } = known {
                 depth = depth.max(inner + 1);
             }
@@ -264,8 +269,17 @@ impl Reader {
 impl fmt::Display for Witnessed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "log {}", self.log.name())?;
-        let names: Vec<_> = self.witnesses.iter().map(|(name, _)| &name[..]).collect();
-        if names.is_empty() { write!(f, ", no witness of the policy") } else { write!(f, ", witnesses {}", names.join(", ")) }
+        for (name, at) in &self.witnesses {
+            let at = UNIX_EPOCH
+                .checked_add(Duration::from_secs(*at))
+                .filter(|at| at.duration_since(UNIX_EPOCH).is_ok_and(|d| d.as_secs() < YEAR_9999));
+            let at = at.map_or_else(
+                || "a time that never comes".into(),
+                |at| humantime::format_rfc3339_seconds(at).to_string(),
+            );
+            write!(f, ", {} at {at}", printable(name, 60))?;
+        }
+        if self.witnesses.is_empty() { f.write_str(", no witness of the policy") } else { Ok(()) }
     }
 }
 
@@ -285,16 +299,17 @@ mod tests {
     /// Two of three X, and any Y.
     fn example() -> String {
         let witness = |n: &str| format!("witness {n} {}\n", signer(n, Role::Witness).verifier());
-        let mut text = format!("# a comment\n\tlog {} https://log.example/\n\n", signer("log.example", Role::Log).verifier());
+        let mut text =
+            format!("# a comment\n\tlog {} https://log.example/\n\n", signer("log.example", Role::Log).verifier());
         text += &["X1", "X2", "X3", "Y1", "Y2"].map(witness).concat();
         text + "group X 2 X1 X2 X3\ngroup Y any Y1 Y2\ngroup both all X Y\nquorum both\n"
     }
 
     fn cosigned(by: &[&str]) -> Checkpoint {
         let mut checkpoint = Checkpoint::new("log.example", 5, TreeHash([3; 32])).unwrap();
-        checkpoint.note_mut().sign(&signer("log.example", Role::Log), 0);
+        checkpoint.note_mut().sign(&signer("log.example", Role::Log), 0).unwrap();
         for name in by {
-            checkpoint.note_mut().sign(&signer(name, Role::Witness), 1_790_000_000);
+            checkpoint.note_mut().sign(&signer(name, Role::Witness), 1_790_000_000).unwrap();
         }
         Checkpoint::parse(checkpoint.note().to_string().as_bytes()).unwrap()
     }
@@ -333,9 +348,9 @@ mod tests {
         let policy: LogPolicy = example().parse().unwrap();
         let by = |name: &str, key: &Signer| {
             let mut checkpoint = Checkpoint::new(name, 5, TreeHash([3; 32])).unwrap();
-            checkpoint.note_mut().sign(key, 0);
+            checkpoint.note_mut().sign(key, 0).unwrap();
             for name in ["X1", "X2", "Y1"] {
-                checkpoint.note_mut().sign(&signer(name, Role::Witness), 1);
+                checkpoint.note_mut().sign(&signer(name, Role::Witness), 1).unwrap();
             }
             policy.check(&checkpoint).unwrap_err()
         };
@@ -359,7 +374,8 @@ mod tests {
             ("group X any Z9", "no witness or group"),
             ("group Z any X1", "in a group already"),
             ("group Z 2 both", "can never be"),
-            ("group Z 0 both", "can never be"),
+            ("group Z 0 both", "not `any`"),
+            ("group Z +1 both", "not `any`"),
             ("group Z some both", "not `any`"),
             ("group Z any", "can never be"),
             ("group none any both", "defined already"),
