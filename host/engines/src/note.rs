@@ -204,7 +204,7 @@ fn verified(key: &Verifier, text: &str, bytes: &[u8]) -> Option<u64> {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n", self.text)?;
+        writeln!(f, "{}", self.text)?;
         self.signatures.iter().try_for_each(|s| s.fmt(f))
     }
 }
