@@ -193,7 +193,7 @@ fn inputs_take_more_of_the_disk_than_their_bytes() {
     let many = |count: u32, bytes| Offer { inputs: InputsSummary { count, bytes }, ..offer(1, MIB, 0, 0) };
     let most = d.disk - d.disk / 4;
     let mut a = admission(d);
-    let fits = most - 1_000 * (16 << 10) - most / MIB;
+    let fits = most - 1_000 * (16 << 10) - most / (MIB / 8);
     assert_eq!(a.consider(&many(1_000, fits + MIB), NOW).unwrap_err().reason, DeclineReason::TooLarge);
     assert_eq!(a.consider(&many(u32::MAX, u64::MAX), NOW).unwrap_err().reason, DeclineReason::TooLarge);
     a.admit(id(1), &many(1_000, fits), NOW).unwrap();
