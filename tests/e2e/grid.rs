@@ -10,7 +10,7 @@ use eider_protocol::{
     Bid, Body, DataClass, DeclineReason, Hash, Identity, Kind, Offer, Outcome, ResetCode, Signed, Version, encode_frame,
 };
 use eider_sandbox::Variant;
-use eider_tests::Behaviour::{Honest, Slow, Stall, WrongBytes, WrongCommit};
+use eider_tests::Behaviour::{BadDisk, Honest, Slow, Stall, WrongBytes, WrongCommit};
 use eider_tests::{Grid, Job, eider, process, request_of, target_dir};
 
 /// A query of some seconds that neither reads nor returns anything to speak of, for jobs that are not to end.
@@ -76,6 +76,16 @@ async fn false_bytes_are_caught_and_delivered_again_by_another() {
     let Some(Outcome::Completed { root, length, .. }) = ran.record.outcome else { panic!() };
     assert_eq!(ran.bytes.len() as u64, length);
     assert_eq!(Hash::from(blake3::hash(&ran.bytes)), root, "a wrong byte reached the output");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_workers_disk_makes_of_its_result_is_not_sent_and_blames_nobody() {
+    let grid = Grid::start(&[BadDisk, Slow, Slow], &[]).unwrap();
+    let sql = "SELECT i, i::VARCHAR || ' and some text' FROM range(300000) t(i)";
+    let ran = grid.run(&Job::new(sql).of(3, 2)).await.unwrap();
+    assert_eq!(ran.record.end.word(), "verified", "{}", ran.record.reason);
+    assert_eq!(ran.fate(&grid, 0), "lost: the delivery broke off");
+    assert!(ran.record.peers.iter().all(|p| !p.at_fault));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,8 @@ pub enum Behaviour {
     WrongBytes,
     /// Never commits, and says all the while that it works.
     Stall,
+    /// Commits rightly, and has a disk that gives back another byte.
+    BadDisk,
     /// Runs rightly, and commits two seconds late.
     Slow,
 }

@@ -116,11 +116,11 @@ impl Kept {
         Self { file: Arc::new(file), outboard: Arc::new(outboard), taken, checked: true }
     }
 
-    /// The same bytes, or what they were changed into, under another tree: for workers that lie in tests.
+    /// The same bytes, or what they were changed into, under a tree that nobody compares them with: for workers that lie in tests.
     #[doc(hidden)]
     #[must_use]
-    pub fn under(self, outboard: Outboard) -> Self {
-        Self { outboard: Arc::new(outboard), checked: false, ..self }
+    pub fn under(self, outboard: impl Into<Arc<Outboard>>) -> Self {
+        Self { outboard: outboard.into(), checked: false, ..self }
     }
 }
 

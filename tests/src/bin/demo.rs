@@ -34,6 +34,7 @@ async fn main() -> Result<ExitCode> {
             Honest => "honest",
             WrongCommit => "lies: commits to a changed result",
             WrongBytes => "lies: commits rightly, delivers other bytes",
+            Behaviour::BadDisk => "has a bad disk",
             Stall | Behaviour::Slow => "stalls: says that it works, never commits",
         };
         println!("  {node}  {what}");

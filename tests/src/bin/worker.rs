@@ -47,7 +47,8 @@ impl Runner for Spoiler {
             let product = self.honest.run(work, inputs, progress).await?;
             match self.behaviour {
                 Behaviour::WrongCommit => Ok(spoil(product, true)?),
-                Behaviour::WrongBytes => Ok(spoil(product, false)?),
+                Behaviour::WrongBytes => Ok(believed(spoil(product, false)?)),
+                Behaviour::BadDisk => Ok(spoil(product, false)?),
                 Behaviour::Slow => {
                     tokio::time::sleep((started.elapsed() / 2).max(Duration::from_secs(2))).await;
                     Ok(product)
@@ -74,6 +75,15 @@ fn spoil(product: Product, recommit: bool) -> std::io::Result<Product> {
     let outboard = file_outboard(&mut file, length)?;
     let root = Hash::from(outboard.root);
     Ok(Product { outcome: Outcome::Completed { root, length, rows, metering }, result: Some(kept.under(outboard)) })
+}
+
+/// Delivers whatever is in the result's file.
+fn believed(product: Product) -> Product {
+    let result = product.result.map(|kept| {
+        let committed = kept.outboard.clone();
+        kept.under(committed)
+    });
+    Product { result, ..product }
 }
 
 #[tokio::main]
