@@ -20,7 +20,7 @@ pub enum Role {
     Log,
     /// Cosigns the checkpoints of logs (tlog-cosignature, 0x04).
     Witness,
-    /// Signs manifests, and its entries in a log (0xff, then [`Role::tag`]).
+    /// Signs manifests, and its entries in a log (0xff, then a name).
     Publisher,
 }
 
