@@ -21,6 +21,12 @@ fn said(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(words).unwrap())
 }
 
+/// The command that packs the engine.
+fn packing<'a>(name: &'a str, version: &'a str, key: &'a str, bundle: &'a str) -> Vec<&'a str> {
+    let what = ["engine", "pack", "engine.wasm", "--license", "LICENSE"];
+    [&what[..], &["--name", name, "--version", version, "--key", key, "-o", bundle]].concat()
+}
+
 impl Publisher {
     fn new() -> Self {
         let publisher = Self { dir: tempfile::tempdir().unwrap() };
@@ -70,8 +76,7 @@ impl Publisher {
     }
 
     fn pack(&self, version: &str, bundle: &str) {
-        let engine = ["engine", "pack", "engine.wasm", "--name", "someone/good", "--version", version];
-        self.ok(&[&engine[..], &["--key", "someone.key", "--license", "LICENSE", "-o", bundle]].concat());
+        self.ok(&packing("someone/good", version, "someone.key", bundle));
     }
 
     fn append(&self, bundle: &str) -> Output {
@@ -172,60 +177,9 @@ fn a_version_is_published_once_and_by_its_owner() {
     p.pack("1.0.0", "again");
     let (code, words) = said(&p.append("again"));
     assert!(code == Some(2) && words.contains("never published twice"), "{words}");
-    p.refused(
-        &[
-            "engine",
-            "pack",
-            "engine.wasm",
-            "--name",
-            "else/good",
-            "--version",
-            "1.0.0",
-            "--key",
-            "someone.key",
-            "--license",
-            "LICENSE",
-            "-o",
-            "other",
-        ],
-        "not signed by someone",
-    );
-    p.refused(
-        &[
-            "engine",
-            "pack",
-            "engine.wasm",
-            "--name",
-            "someone/good",
-            "--version",
-            "1.0.1",
-            "--key",
-            "log.example.key",
-            "--license",
-            "LICENSE",
-            "-o",
-            "other",
-        ],
-        "the key of a log",
-    );
-    p.refused(
-        &[
-            "engine",
-            "pack",
-            "engine.wasm",
-            "--name",
-            "someone/good",
-            "--version",
-            "1",
-            "--key",
-            "someone.key",
-            "--license",
-            "LICENSE",
-            "-o",
-            "other",
-        ],
-        "version",
-    );
+    p.refused(&packing("else/good", "1.0.0", "someone.key", "other"), "not signed by someone");
+    p.refused(&packing("someone/good", "1.0.1", "log.example.key", "other"), "the key of a log");
+    p.refused(&packing("someone/good", "1", "someone.key", "other"), "version");
     p.refused(&["engine", "keygen", "publisher", "someone", "someone.key"], "exists");
     p.refused(&["log", "create", "log", "--key", "log.example.key"], "never begun anew");
     let stranger = p.ok(&["engine", "keygen", "publisher", "someone", "stranger.key"]);
@@ -242,11 +196,7 @@ fn a_version_is_published_once_and_by_its_owner() {
         said(&p.run(&["log", "append", "log", "--key", "log.example.key", "--publisher", secret.trim(), "newer"]));
     assert!(!words.contains("PRIVATE"), "{words}");
     // A stranger's entry of that name, which a keeper who knows no better took, is marked.
-    p.ok(&[
-        &["engine", "pack", "engine.wasm", "--name", "someone/good", "--version", "2.0.0"][..],
-        &["--key", "stranger.key", "--license", "LICENSE", "-o", "false"],
-    ]
-    .concat());
+    p.ok(&packing("someone/good", "2.0.0", "stranger.key", "false"));
     p.ok(&["log", "append", "log", "--key", "log.example.key", "--publisher", stranger.trim(), "false"]);
     for name in ["a.example", "b.example"] {
         assert!(p.witness(name, true).status.success());

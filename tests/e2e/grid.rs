@@ -10,8 +10,8 @@ use eider_protocol::{
     Bid, Body, DataClass, DeclineReason, Hash, Identity, Kind, Offer, Outcome, ResetCode, Signed, Version, encode_frame,
 };
 use eider_sandbox::Variant;
-use eider_tests::Behaviour::{BadDisk, Honest, Slow, Stall, WrongBytes, WrongCommit};
-use eider_tests::{Grid, Job, eider, process, request_of, target_dir};
+use eider_tests::Behaviour::{self, BadDisk, Honest, Slow, Stall, WrongBytes, WrongCommit};
+use eider_tests::{Grid, Job, Ran, eider, process, request_of, target_dir};
 
 /// A query of some seconds that neither reads nor returns anything to speak of, for jobs that are not to end.
 const LONG: &str = "SELECT count(*) FROM range(25000) a, range(25000) b WHERE (a.range * b.range) % 7 = 3";
@@ -65,14 +65,21 @@ async fn the_job_ends_while_the_slowest_honest_worker_still_runs() {
     assert_eq!(slow.fate.to_string(), "reset: quorum was reached without this worker");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn false_bytes_are_caught_and_delivered_again_by_another() {
-    // The liar commits first, for the others take two seconds longer.
-    let grid = Grid::start(&[WrongBytes, Slow, Slow], &[]).unwrap();
+/// A job that is verified though this worker has to deliver first, and what became of the worker.
+async fn first_delivered_by(behaviour: Behaviour) -> (Ran, String) {
+    // It commits first, for the others take two seconds longer.
+    let grid = Grid::start(&[behaviour, Slow, Slow], &[]).unwrap();
     let sql = "SELECT i, i::VARCHAR || ' and some text' FROM range(300000) t(i)";
     let ran = grid.run(&Job::new(sql).of(3, 2)).await.unwrap();
     assert_eq!(ran.record.end.word(), "verified", "{}", ran.record.reason);
-    assert_eq!(ran.fate(&grid, 0), "caught: its bytes do not match the committed root");
+    let fate = ran.fate(&grid, 0);
+    (ran, fate)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn false_bytes_are_caught_and_delivered_again_by_another() {
+    let (ran, fate) = first_delivered_by(WrongBytes).await;
+    assert_eq!(fate, "caught: its bytes do not match the committed root");
     let Some(Outcome::Completed { root, length, .. }) = ran.record.outcome else { panic!() };
     assert_eq!(ran.bytes.len() as u64, length);
     assert_eq!(Hash::from(blake3::hash(&ran.bytes)), root, "a wrong byte reached the output");
@@ -80,11 +87,8 @@ async fn false_bytes_are_caught_and_delivered_again_by_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_workers_disk_makes_of_its_result_is_not_sent_and_blames_nobody() {
-    let grid = Grid::start(&[BadDisk, Slow, Slow], &[]).unwrap();
-    let sql = "SELECT i, i::VARCHAR || ' and some text' FROM range(300000) t(i)";
-    let ran = grid.run(&Job::new(sql).of(3, 2)).await.unwrap();
-    assert_eq!(ran.record.end.word(), "verified", "{}", ran.record.reason);
-    assert_eq!(ran.fate(&grid, 0), "lost: the delivery broke off");
+    let (ran, fate) = first_delivered_by(BadDisk).await;
+    assert_eq!(fate, "lost: the delivery broke off");
     assert!(ran.record.peers.iter().all(|p| !p.at_fault));
 }
 

@@ -270,13 +270,10 @@ impl fmt::Display for Witnessed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "log {}", self.log.name())?;
         for (name, at) in &self.witnesses {
-            let at = UNIX_EPOCH
-                .checked_add(Duration::from_secs(*at))
-                .filter(|at| at.duration_since(UNIX_EPOCH).is_ok_and(|d| d.as_secs() < YEAR_9999));
-            let at = at.map_or_else(
-                || "a time that never comes".into(),
-                |at| humantime::format_rfc3339_seconds(at).to_string(),
-            );
+            let at = match at {
+                0..YEAR_9999 => humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(*at)).to_string(),
+                _ => "a time that never comes".into(),
+            };
             write!(f, ", {} at {at}", printable(name, 60))?;
         }
         if self.witnesses.is_empty() { f.write_str(", no witness of the policy") } else { Ok(()) }
