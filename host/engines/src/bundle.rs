@@ -51,10 +51,10 @@ pub struct Bundle {
 }
 
 /// Finds out what a component asks for, once its digests are right.
-pub type Look<'a> = dyn Fn() -> Result<Touches, String> + 'a;
+pub type Look<'a> = dyn Fn() -> Result<Touches, String> + Sync + 'a;
 
 /// Whom somebody believes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Trust {
     /// Publishers.
     pub publishers: Vec<Verifier>,
@@ -124,6 +124,24 @@ impl Bundle {
     pub fn checked_bytes(&self) -> Result<Vec<u8>, BundleError> {
         let bytes = self.to_bytes();
         Self::parse(&bytes).map(|_| bytes)
+    }
+
+    /// With the yanks that an earlier bundle of the same manifest has beside its own, and its proof if that is of a longer log.
+    #[must_use]
+    pub fn with_yanks_of(mut self, earlier: Bundle) -> Self {
+        if earlier.manifest != self.manifest {
+            return self;
+        }
+        for yank in earlier.yanks {
+            if self.yanks.len() < YANKS_MAX && self.yanks.iter().all(|own| own.entry != yank.entry) {
+                self.yanks.push(yank);
+            }
+        }
+        let size = |logged: &Logged| Some(Proof::parse(logged.proof.as_ref()?.as_bytes()).ok()?.checkpoint.size());
+        if earlier.published.entry == self.published.entry && size(&earlier.published) > size(&self.published) {
+            self.published = earlier.published;
+        }
+        self
     }
 
     /// All its entries, that of its publication first.
@@ -198,7 +216,7 @@ fn in_log(policy: &LogPolicy, logged: &Logged) -> Result<String, String> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use cap_std::ambient_authority;
     use cap_std::fs::Dir;
     use eider_protocol::Hash;
@@ -212,8 +230,22 @@ mod tests {
         Signer::new(name, Role::Witness, [name.as_bytes()[0]; 32]).unwrap()
     }
 
+    /// When witnesses have cosigned, in seconds of Unix.
+    pub(crate) const AT: u64 = 1_790_000_000;
+
+    /// The log policy of [`published`].
+    pub(crate) fn witnesses() -> String {
+        let log = Signer::new("log.example", Role::Log, [1; 32]).unwrap();
+        format!(
+            "log {}\nwitness a {}\nwitness b {}\ngroup both all a b\nquorum both\n",
+            log.verifier(),
+            witness("a.example").verifier(),
+            witness("b.example").verifier()
+        )
+    }
+
     /// A bundle in a log with two witnesses, and who believes it.
-    fn published() -> (Bundle, Trust) {
+    pub(crate) fn published() -> (Bundle, Trust) {
         let (manifest, signer) = (example(), publisher("someone"));
         let envelope = manifest.sign(&signer).unwrap();
         let entry = Entry::publish(&manifest, &envelope).sign(&signer).unwrap().to_string();
@@ -221,21 +253,15 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(temp.path(), ambient_authority()).unwrap();
         let log_key = Signer::new("log.example", Role::Log, [1; 32]).unwrap();
-        let mut log = Log::create(dir, log_key.clone()).unwrap();
+        let mut log = Log::create(dir, log_key).unwrap();
         log.append(&[b"another".to_vec(), entry.into_bytes(), b"and more".to_vec()]).unwrap();
         for name in ["a.example", "b.example"] {
             let mut note = log.checkpoint().note().clone();
-            note.sign(&witness(name), 1_790_000_000).unwrap();
+            note.sign(&witness(name), AT).unwrap();
             log.cosigned(&note, witness(name).verifier()).unwrap();
         }
         bundle.published.proof = Some(log.tree().prove(1).unwrap().to_string());
-        let policy = format!(
-            "log {}\nwitness a {}\nwitness b {}\ngroup both all a b\nquorum both\n",
-            log_key.verifier(),
-            witness("a.example").verifier(),
-            witness("b.example").verifier()
-        );
-        let trust = Trust { publishers: vec![signer.verifier().clone()], log: Some(policy.parse().unwrap()) };
+        let trust = Trust { publishers: vec![signer.verifier().clone()], log: Some(witnesses().parse().unwrap()) };
         (bundle, trust)
     }
 

@@ -10,7 +10,9 @@ mod key;
 mod log;
 mod manifest;
 mod note;
+mod store;
 mod tree;
+mod trust;
 mod witnessed;
 
 pub use bundle::{BUNDLE_MAX, Bundle, BundleError, Logged, Look, Step, Trust};
@@ -21,5 +23,7 @@ pub use key::{KeyError, Role, Signer, Verifier};
 pub use log::{Log, LogError};
 pub use manifest::{Build, Digests, EngineName, MANIFEST_MAX, Manifest, ManifestError, Touches, version};
 pub use note::{NOTE_MAX, Note, NoteError, SIGNATURES_MAX};
+pub use store::{COMPONENT_MAX, EngineStore, Part, StoreError, Stored, Wanted};
 pub use tree::{ENTRY_MAX, Files, Tree, WIDTH, newest};
+pub use trust::{Candidate, EnginePolicy, EnginePolicyError, Judgement, RuleVerdict, Yanked};
 pub use witnessed::{LogPolicy, LogPolicyError, POLICY_MAX, Unwitnessed, Witnessed};

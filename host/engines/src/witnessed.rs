@@ -80,6 +80,14 @@ impl LogPolicy {
     /// # Errors
     /// [`Unwitnessed`].
     pub fn check(&self, checkpoint: &Checkpoint) -> Result<Witnessed, Unwitnessed> {
+        self.check_since(checkpoint, 0)
+    }
+
+    /// As [`Self::check`], where only cosignatures of a time on count, in seconds of Unix.
+    ///
+    /// # Errors
+    /// [`Unwitnessed`].
+    pub fn check_since(&self, checkpoint: &Checkpoint, since: u64) -> Result<Witnessed, Unwitnessed> {
         let of_origin = || self.logs.iter().filter(|log| log.name() == checkpoint.origin());
         let mut last = Unwitnessed::Log(checkpoint.origin().to_string());
         let mut log = None;
@@ -99,12 +107,17 @@ impl LogPolicy {
                 witnesses.push((name.clone(), at));
             }
         }
-        let seen: BTreeSet<&str> = witnesses.iter().map(|(name, _)| &name[..]).collect();
-        if self.quorum == NONE || self.holds(&self.quorum, &seen) {
+        let seen: BTreeSet<&str> = witnesses.iter().filter(|(_, at)| *at >= since).map(|(name, _)| &name[..]).collect();
+        if (self.quorum == NONE && since == 0) || self.holds(&self.quorum, &seen) {
             return Ok(Witnessed { log, witnesses });
         }
         let missing = format!("{}; cosigned by {}", self.wants(&self.quorum), listed(&seen));
         Err(Unwitnessed::Quorum { origin: checkpoint.origin().to_string(), missing })
+    }
+
+    /// Whether a log's own signature suffices.
+    pub fn needs_nobody(&self) -> bool {
+        self.quorum == NONE
     }
 
     fn holds(&self, name: &str, seen: &BTreeSet<&str>) -> bool {

@@ -1,0 +1,557 @@
+//! `policies/engines.toml`: which builds are run. Any rule admits, and within one everything must hold; nothing else is run.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use eider_protocol::{Hash, printable};
+use semver::VersionReq;
+use serde::Deserialize;
+
+use crate::bundle::{Bundle, Look, Step, Trust};
+use crate::checkpoint::Proof;
+use crate::key::{Role, Verifier};
+use crate::manifest::{Digests, EngineName, Manifest, Touches};
+use crate::witnessed::LogPolicy;
+
+/// Most rules.
+const RULES_MAX: usize = 256;
+/// Most entries of a list.
+const LIST_MAX: usize = 1024;
+/// Bytes of a page of linear memory.
+const PAGE: u64 = 64 << 10;
+
+/// Why a text is no policy.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum EnginePolicyError {
+    /// Its form, with line and column.
+    #[error("{0}")]
+    Form(String),
+    /// A rule that cannot be meant; counted from 1.
+    #[error("rule {0}: {1}")]
+    Rule(usize, String),
+}
+
+/// What becomes of running jobs when an engine is taken back. New ones are refused in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Yanked {
+    /// They are ended too.
+    #[default]
+    Refuse,
+    /// They go on to their end.
+    FinishRunning,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "rule")]
+    rules: Vec<RuleText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleText {
+    about: String,
+    #[serde(default)]
+    blake3: Vec<String>,
+    #[serde(default)]
+    publishers: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
+    versions: Option<VersionReq>,
+    log: Option<String>,
+    #[serde(default, with = "humantime_serde")]
+    checkpoint_age: Option<Duration>,
+    grant: Option<Vec<String>>,
+    memory: Option<bytesize::ByteSize>,
+    #[serde(default)]
+    yanked: Yanked,
+}
+
+/// A name, or all names of an owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Names {
+    One(EngineName),
+    Of(String),
+}
+
+impl Names {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_suffix("/*") {
+            // An owner is what stands before the last part of some name.
+            Some(owner) => match format!("{owner}/x").parse::<EngineName>() {
+                Ok(_) => Ok(Self::Of(owner.into())),
+                Err(e) => Err(e.to_string()),
+            },
+            None => text.parse().map(Self::One).map_err(|e| e.to_string()),
+        }
+    }
+
+    fn has(&self, name: &EngineName) -> bool {
+        match self {
+            Self::One(one) => one == name,
+            Self::Of(owner) => name.owner() == owner,
+        }
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(name) => name.fmt(f),
+            Self::Of(owner) => write!(f, "{owner}/*"),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Rule {
+    about: String,
+    blake3: Vec<Hash>,
+    trust: Trust,
+    names: Vec<Names>,
+    versions: Option<VersionReq>,
+    checkpoint_age: Option<Duration>,
+    grant: Option<Vec<String>>,
+    memory: Option<u64>,
+    yanked: Yanked,
+}
+
+/// Which builds are run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EnginePolicy {
+    rules: Vec<Rule>,
+}
+
+/// A build of which it is asked whether it is run.
+#[derive(Clone, Copy)]
+pub struct Candidate<'a> {
+    /// BLAKE3 of the component.
+    pub hash: Hash,
+    /// What is published of it, if that is there.
+    pub bundle: Option<&'a Bundle>,
+    /// Its bytes, if they are there, and what is found in them.
+    pub component: Option<(&'a Digests, &'a Look<'a>)>,
+    /// What an earlier build of this name asked for when it was admitted.
+    pub before: Option<&'a Touches>,
+    /// Seconds of Unix.
+    pub now: u64,
+}
+
+/// What a rule made of a build.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleVerdict {
+    /// Which rule, counted from 1.
+    pub rule: usize,
+    /// Its own words.
+    pub about: String,
+    /// What was looked at. Behind what does not hold nothing is looked at.
+    pub steps: Vec<Step>,
+    /// What becomes of running jobs when the build is taken back.
+    pub yanked: Yanked,
+}
+
+impl RuleVerdict {
+    /// Whether the rule admits the build.
+    pub fn admits(&self) -> bool {
+        self.steps.iter().all(|step| step.found.is_ok())
+    }
+}
+
+impl fmt::Display for RuleVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.admits() { "admits it" } else { "does not admit it" };
+        write!(f, "rule {} ({}) {word}", self.rule, self.about)?;
+        self.steps.iter().try_for_each(|step| write!(f, "\n  {step}"))
+    }
+}
+
+/// What a policy made of a build: all its rules.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judgement(pub Vec<RuleVerdict>);
+
+impl Judgement {
+    /// The first rule that admits it.
+    pub fn admitted(&self) -> Option<&RuleVerdict> {
+        self.0.iter().find(|rule| rule.admits())
+    }
+
+    /// Why no rule does, in a line: what the first thing was that did not hold in each.
+    pub fn refusal(&self) -> String {
+        let mut line = String::new();
+        for rule in &self.0 {
+            let Some((what, why)) = rule.steps.iter().find_map(|s| Some((s.what, s.found.as_ref().err()?))) else {
+                continue;
+            };
+            let gap = if line.is_empty() { "" } else { "; " };
+            let _ = write!(line, "{gap}rule {} ({}): {what}: {why}", rule.rule, rule.about);
+        }
+        if line.is_empty() { "the policy has no rule".into() } else { printable(&line, 400) }
+    }
+}
+
+impl EnginePolicy {
+    /// Largest policy file, bytes.
+    pub const MAX: usize = 1 << 20;
+
+    /// Reads a policy's text.
+    ///
+    /// # Errors
+    /// [`EnginePolicyError`].
+    pub fn parse(text: &str) -> Result<Self, EnginePolicyError> {
+        if text.len() > Self::MAX {
+            return Err(EnginePolicyError::Form(format!("{} bytes; at most {} are read", text.len(), Self::MAX)));
+        }
+        let file: File = toml::from_str(text).map_err(|e| EnginePolicyError::Form(e.to_string()))?;
+        if file.rules.len() > RULES_MAX {
+            return Err(EnginePolicyError::Form(format!("{} rules; at most {RULES_MAX} are read", file.rules.len())));
+        }
+        let rule = |(n, text)| Rule::of(text).map_err(|why| EnginePolicyError::Rule(n + 1, printable(&why, 400)));
+        let rules = file.rules.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?;
+        Ok(Self { rules })
+    }
+
+    /// How many rules it has.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether some rule could admit an engine of which only the hash is known: whether its bundle is worth having.
+    pub fn could_admit(&self, hash: &Hash) -> bool {
+        self.rules.iter().any(|rule| rule.blake3.is_empty() || rule.blake3.contains(hash))
+    }
+
+    /// What each rule makes of a build.
+    pub fn judge(&self, build: &Candidate<'_>) -> Judgement {
+        let judge = |(n, rule): (usize, &Rule)| RuleVerdict {
+            rule: n + 1,
+            about: rule.about.clone(),
+            steps: rule.judge(build),
+            yanked: rule.yanked,
+        };
+        Judgement(self.rules.iter().enumerate().map(judge).collect())
+    }
+}
+
+impl Rule {
+    fn of(text: RuleText) -> Result<Self, String> {
+        let lists = [&text.blake3, &text.publishers, &text.names].map(Vec::len);
+        if lists.into_iter().chain(text.grant.iter().map(Vec::len)).any(|n| n > LIST_MAX) {
+            return Err(format!("a list of more than {LIST_MAX}"));
+        }
+        let hash = |text: &String| text.parse::<Hash>().map_err(|e| format!("`blake3`: {e}"));
+        let key = |text: &String| text.parse::<Verifier>().map_err(|e| format!("`publishers`: {e}"));
+        let blake3 = text.blake3.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
+        let publishers = text.publishers.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        if let Some(other) = publishers.iter().find(|key| key.role() != Role::Publisher) {
+            return Err(format!("`publishers`: {other} is the key of a {}", other.role()));
+        }
+        if blake3.is_empty() && publishers.is_empty() {
+            return Err("it names neither `blake3` nor `publishers`, and would admit whatever anybody makes".into());
+        }
+        let log = text.log.as_ref().map(|log| log.parse::<LogPolicy>().map_err(|e| format!("`log`: {e}")));
+        let log = log.transpose()?;
+        let of_bundle = !text.names.is_empty() || text.versions.is_some() || log.is_some();
+        if publishers.is_empty() && of_bundle {
+            return Err("`names`, `versions` and `log` are of what is published: name its `publishers`".into());
+        }
+        match (&log, text.checkpoint_age) {
+            (None, Some(_)) => return Err("`checkpoint_age` needs a `log`".into()),
+            (Some(log), Some(_)) if log.needs_nobody() => {
+                return Err("`checkpoint_age` goes by the time of cosignatures, and the quorum of `log` is none".into());
+            }
+            _ => {}
+        }
+        let names = text.names.iter().map(|name| Names::parse(name).map_err(|e| format!("`names`: {e}")));
+        Ok(Self {
+            about: printable(&text.about, 200),
+            blake3,
+            trust: Trust { publishers, log },
+            names: names.collect::<Result<_, _>>()?,
+            versions: text.versions,
+            checkpoint_age: text.checkpoint_age,
+            grant: text.grant,
+            memory: text.memory.map(|m| m.as_u64()),
+            yanked: text.yanked,
+        })
+    }
+
+    fn judge(&self, build: &Candidate<'_>) -> Vec<Step> {
+        let mut steps = vec![];
+        if let Err((what, why)) = self.walk(build, &mut steps) {
+            steps.push(Step { what, found: Err(why) });
+        }
+        steps
+    }
+
+    fn walk(&self, build: &Candidate<'_>, steps: &mut Vec<Step>) -> Result<(), (&'static str, String)> {
+        let yes = |steps: &mut Vec<Step>, what, found| steps.push(Step { what, found: Ok(found) });
+        if !self.blake3.is_empty() {
+            if !self.blake3.contains(&build.hash) {
+                return Err((
+                    "bytes",
+                    format!("{} is none of the {} that it names", build.hash.short(), self.blake3.len()),
+                ));
+            }
+            yes(steps, "bytes", format!("blake3 {}", build.hash));
+        }
+        let mut touches = None;
+        if !self.trust.publishers.is_empty() {
+            let manifest = self.published(build, steps)?;
+            touches = Some(manifest.build.touches);
+        } else if let Some((_, look)) = build.component {
+            touches = Some(look().map_err(|why| ("component", why))?);
+        }
+        let Some(touches) = touches else { return Ok(()) };
+        if let Some(grant) = &self.grant {
+            if let Some(import) = touches.imports.iter().find(|import| !grant.contains(import)) {
+                return Err(("grant", format!("it imports {import}, which is not granted")));
+            }
+            yes(steps, "grant", format!("{} imports, all granted", touches.imports.len()));
+        }
+        if let Some(most) = self.memory {
+            let least = |(initial, _): &(u64, Option<u64>)| initial.saturating_mul(PAGE);
+            let wanted = touches.memories.iter().map(least).fold(0, u64::saturating_add);
+            if wanted > most {
+                return Err(("memory", format!("it wants {wanted} bytes at its start, {most} are granted")));
+            }
+            yes(steps, "memory", format!("{wanted} bytes at its start, {most} are granted"));
+        }
+        if let Some(before) = build.before {
+            if let Some(more) = before.grown(&touches) {
+                return Err((
+                    "ratchet",
+                    format!(
+                        "{more}, which no build of this name did that was admitted before; `eider engine approve` lets it"
+                    ),
+                ));
+            }
+            yes(steps, "ratchet", "it asks for no more than was admitted before".into());
+        }
+        Ok(())
+    }
+
+    /// What is asked of what is published.
+    fn published(&self, build: &Candidate<'_>, steps: &mut Vec<Step>) -> Result<Manifest, (&'static str, String)> {
+        let yes = |steps: &mut Vec<Step>, what, found| steps.push(Step { what, found: Ok(found) });
+        let bundle = build.bundle.ok_or(("published", "nothing that is published is known of it".to_string()))?;
+        let found = bundle.verify(&self.trust, build.component);
+        let refused = found.iter().find_map(|step| Some((step.what, step.found.clone().err()?)));
+        steps.extend(found.into_iter().filter(|step| step.found.is_ok()));
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let manifest = Manifest::read(&bundle.manifest).map_err(|e| ("manifest", e.to_string()))?;
+        let (name, version) = (&manifest.name, &manifest.version);
+        if manifest.digests.blake3 != build.hash {
+            return Err(("bytes", format!("{name} {version} is {}, not {}", manifest.digests.blake3, build.hash)));
+        }
+        if !self.names.is_empty() {
+            let one = self.names.iter().find(|names| names.has(name));
+            let one =
+                one.ok_or_else(|| ("name", format!("{name} is none of the {} that it names", self.names.len())))?;
+            yes(steps, "name", format!("{name} is of {one}"));
+        }
+        if let Some(versions) = &self.versions {
+            if !versions.matches(version) {
+                return Err(("version", format!("{version} is not {versions}")));
+            }
+            yes(steps, "version", format!("{version} is {versions}"));
+        }
+        if let (Some(log), Some(age)) = (&self.trust.log, self.checkpoint_age) {
+            let proof = bundle.published.proof.as_deref().unwrap_or_default();
+            let proof = Proof::parse(proof.as_bytes()).map_err(|e| ("age", e.to_string()))?;
+            // Read by the second, and so is it told.
+            let shown = humantime::format_duration(Duration::from_secs(age.as_secs()));
+            let since = build.now.saturating_sub(age.as_secs());
+            let witnessed = log.check_since(&proof.checkpoint, since).map_err(|_| {
+                let how = format!("too few witnesses have cosigned its checkpoint within the last {shown}");
+                ("age", format!("{how}; `eider log prove` makes its proof anew"))
+            })?;
+            // A clock that runs ahead makes nothing younger.
+            let early = witnessed.witnesses.iter().find(|(_, at)| *at > build.now.saturating_add(SKEW_S));
+            if let Some((name, _)) = early {
+                return Err(("age", format!("{} has cosigned in the future", printable(name, 60))));
+            }
+            yes(steps, "age", format!("cosigned within the last {shown}"));
+        }
+        Ok(manifest)
+    }
+}
+
+/// By so much two clocks may differ, seconds.
+const SKEW_S: u64 = 300;
+
+impl Touches {
+    /// What `later` asks for that this does not, if it does: imports, memory or tables.
+    pub fn grown(&self, later: &Touches) -> Option<String> {
+        if let Some(import) = later.imports.iter().find(|import| !self.imports.contains(import)) {
+            return Some(format!("it imports {import}"));
+        }
+        let most = |sizes: &[(u64, Option<u64>)]| {
+            let initial = sizes.iter().map(|(initial, _)| *initial).fold(0, u64::saturating_add);
+            let maximum = sizes.iter().map(|(_, most)| most.unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
+            (initial, maximum)
+        };
+        for (what, own, its) in [("memory", &self.memories, &later.memories), ("tables", &self.tables, &later.tables)] {
+            let (own, its) = (most(own), most(its));
+            if its.0 > own.0 {
+                return Some(format!("its {what} begin with {}, where it was {}", its.0, own.0));
+            }
+            if its.1 > own.1 {
+                return Some(format!("its {what} may grow further"));
+            }
+        }
+        None
+    }
+
+    /// What either asks for.
+    #[must_use]
+    pub fn with(mut self, other: &Touches) -> Self {
+        for import in &other.imports {
+            if !self.imports.contains(import) {
+                self.imports.push(import.clone());
+            }
+        }
+        for (own, its) in [(&mut self.memories, &other.memories), (&mut self.tables, &other.tables)] {
+            let sum = |sizes: &[(u64, Option<u64>)]| {
+                let initial = sizes.iter().map(|(initial, _)| *initial).fold(0, u64::saturating_add);
+                let maximum = sizes.iter().try_fold(0u64, |sum, (_, most)| sum.checked_add((*most)?));
+                (initial, maximum)
+            };
+            let (a, b) = (sum(own), sum(its));
+            *own = vec![(a.0.max(b.0), a.1.zip(b.1).map(|(a, b)| a.max(b)))];
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::bundle::tests::{AT, published, witnesses};
+    use crate::manifest::tests::{example, publisher};
+
+    /// A policy of one rule with these lines beside its publisher's key.
+    fn with(lines: &str) -> Result<EnginePolicy, EnginePolicyError> {
+        let key = publisher("someone").verifier().to_string();
+        EnginePolicy::parse(&format!("[[rule]]\nabout = \"test\"\npublishers = [{key:?}]\n{lines}\n"))
+    }
+
+    fn leaked<T>(value: T) -> &'static T {
+        Box::leak(Box::new(value))
+    }
+
+    fn its_touches() -> Result<Touches, String> {
+        Ok(example().build.touches)
+    }
+
+    fn refusal(policy: &EnginePolicy, change: impl FnOnce(&mut Candidate<'static>)) -> Option<&'static str> {
+        let (bundle, digests) = (leaked(published().0), leaked(Digests::of(b"component")));
+        let component = Some((digests, &its_touches as &Look<'_>));
+        let mut build = Candidate { hash: digests.blake3, bundle: Some(bundle), component, before: None, now: AT };
+        change(&mut build);
+        let judged = policy.judge(&build);
+        let what = judged.0[0].steps.iter().find_map(|s| s.found.is_err().then_some(s.what));
+        assert_eq!(judged.admitted().is_some(), what.is_none());
+        assert!(what.is_none() || judged.refusal().starts_with("rule 1 (test): "), "{}", judged.refusal());
+        what
+    }
+
+    #[test]
+    fn each_field_admits_what_it_says_and_refuses_the_rest() {
+        let log = format!("log = \"\"\"{}\"\"\"", witnesses());
+        let aged = |age: &str| format!("{log}\ncheckpoint_age = {age:?}");
+        let all = example().build.touches.imports;
+        let here = Digests::of(b"component").blake3;
+        for (lines, refused) in [
+            (String::new(), None),
+            ("names = [\"someone/duckdb-fts\"]".into(), None),
+            ("names = [\"other/x\", \"someone/*\"]".into(), None),
+            ("names = [\"someone/else\"]".into(), Some("name")),
+            ("versions = \">=1.2, <2\"".into(), None),
+            ("versions = \">=1.3\"".into(), Some("version")),
+            (log.clone(), None),
+            (log.replace("quorum both", "witness c c.example+11111111+BA\nquorum c"), Some("form")),
+            (aged("1h"), None),
+            (format!("grant = {all:?}"), None),
+            ("grant = []".into(), Some("grant")),
+            ("memory = \"1GiB\"".into(), None),
+            ("memory = \"1KiB\"".into(), Some("memory")),
+            (format!("blake3 = [\"{here}\"]"), None),
+            (format!("blake3 = [\"{}\"]", Hash::from_bytes([1; 32])), Some("bytes")),
+        ] {
+            match with(&lines) {
+                Ok(policy) => assert_eq!(refusal(&policy, |_| {}), refused, "{lines}"),
+                Err(e) => assert_eq!(refused, Some("form"), "{lines}: {e}"),
+            }
+        }
+        let aged = with(&aged("1h")).unwrap();
+        assert_eq!(refusal(&aged, |b| b.now = AT + 3_600), None);
+        assert_eq!(refusal(&aged, |b| b.now = AT + 3_601), Some("age"));
+        assert_eq!(refusal(&aged, |b| b.now = AT - SKEW_S), None);
+        assert_eq!(refusal(&aged, |b| b.now = AT - SKEW_S - 1), Some("age"));
+    }
+
+    #[test]
+    fn what_is_not_there_or_other_or_more_than_before_is_refused() {
+        let policy = with("").unwrap();
+        assert_eq!(refusal(&policy, |b| b.bundle = None), Some("published"));
+        assert_eq!(refusal(&policy, |b| b.component = None), None, "its bytes are looked at when they are there");
+        assert_eq!(refusal(&policy, |b| (b.hash, b.component) = (Hash::from_bytes([1; 32]), None)), Some("bytes"));
+        let (other, same) = (leaked(Digests::of(b"other")), leaked(Digests::of(b"component")));
+        assert_eq!(refusal(&policy, |b| b.component = Some((other, &its_touches))), Some("component"));
+        assert_eq!(refusal(&policy, |b| b.component = Some((same, &|| Ok(Touches::default())))), Some("component"));
+        assert_eq!(refusal(&policy, |b| b.before = Some(leaked(example().build.touches))), None);
+        assert_eq!(refusal(&policy, |b| b.before = Some(leaked(Touches::default()))), Some("ratchet"));
+    }
+
+    #[test]
+    fn a_rule_by_bytes_needs_nothing_published() {
+        let bytes = Digests::of(b"component");
+        let text = format!("[[rule]]\nabout = \"own\"\nblake3 = [\"{}\"]\nmemory = \"1KiB\"\n", bytes.blake3);
+        let policy = EnginePolicy::parse(&text).unwrap();
+        let build = Candidate { hash: bytes.blake3, bundle: None, component: None, before: None, now: 0 };
+        assert!(policy.judge(&build).admitted().is_some());
+        let other = Hash::from_bytes([1; 32]);
+        assert!(policy.judge(&Candidate { hash: other, ..build }).admitted().is_none());
+        assert!(policy.could_admit(&bytes.blake3) && !policy.could_admit(&other));
+        let look = || Ok(example().build.touches);
+        let judged = policy.judge(&Candidate { component: Some((&bytes, &look)), ..build });
+        assert!(judged.refusal().contains("memory"), "{}", judged.refusal());
+        assert_eq!(EnginePolicy::parse("").unwrap().judge(&build).refusal(), "the policy has no rule");
+        // Any rule admits.
+        let both =
+            EnginePolicy::parse(&format!("[[rule]]\nabout = \"other\"\nblake3 = [\"{other}\"]\n{text}")).unwrap();
+        assert_eq!(both.judge(&build).admitted().map(|r| r.rule), Some(2));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_rule() {
+        let log = "log = \"log log.example+1a2b3c4d+AQ\"".to_string();
+        for (lines, why) in [
+            ("frobnicate = 1", "unknown field"),
+            ("yanked = \"never\"", "unknown variant"),
+            ("versions = \"one\"", "versions"),
+            ("checkpoint_age = \"1h\"", "rule 1: `checkpoint_age` needs a `log`"),
+            (&log, "rule 1: `log`: line 1"),
+            ("names = [\"*\"]", "rule 1: `names`"),
+            ("names = [\"UPPER/*\"]", "rule 1: `names`"),
+            ("blake3 = [\"1\"]", "rule 1: `blake3`"),
+        ] {
+            let e = with(lines).unwrap_err().to_string();
+            assert!(e.contains(why), "{lines}: {e}");
+        }
+        let refused = |text: &str| EnginePolicy::parse(text).unwrap_err().to_string();
+        assert!(refused("[[rule]]\nabout = \"all\"\n").contains("whatever anybody makes"));
+        let of_bytes =
+            format!("[[rule]]\nabout = \"x\"\nblake3 = [\"{}\"]\nversions = \"1\"\n", Hash::from_bytes([1; 32]));
+        assert!(refused(&of_bytes).contains("name its `publishers`"));
+        assert!(refused(&"#".repeat(EnginePolicy::MAX + 1)).contains("at most"));
+        let nobody = witnesses().replace("quorum both", "quorum none");
+        let e = with(&format!("log = \"\"\"{nobody}\"\"\"\ncheckpoint_age = \"1h\"")).unwrap_err();
+        assert!(e.to_string().contains("is none"), "{e}");
+    }
+}
