@@ -1,4 +1,4 @@
-;; Traps in `describe`, which no cell calls.
+;; Traps in `describe`, which no job calls.
 ;; ends: completed
 ;; prelude
 (func (export "describe") (result i32) unreachable)

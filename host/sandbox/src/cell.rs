@@ -19,7 +19,7 @@ use wasmtime::{Engine, Store, Trap};
 use crate::engine::{self, Host, QueryEngine};
 use crate::jail::{self, Terms, TooLow, Wall, Walls, Work};
 use crate::prefault::Maps;
-use crate::wire::{FailKind, FromCell, JobSpec, Lack, ToCell, Usage};
+use crate::wire::{Description, FailKind, FromCell, JobSpec, Lack, ToCell, Usage};
 use crate::{Baseline, CONTRACT, Variant, inspect, limits};
 
 /// Native stack of the thread that runs the engine: what WebAssembly may use, and room for the host.
@@ -45,7 +45,7 @@ pub struct CellOptions {
     pub task: CellTask,
     /// The instructions of its image.
     pub baseline: Baseline,
-    /// Linear memory that any job in it may have, bytes.
+    /// Linear memory that any job in it may have, or private memory that a compilation may, bytes.
     pub memory: u64,
     /// Run only when nothing else wants the processor.
     pub idle: bool,
@@ -129,10 +129,7 @@ pub fn run_cell_opened(
     more: impl FnOnce(&mut Linker<Host>) -> wasmtime::Result<()> + Send + 'static,
 ) -> Result<(), CellExit> {
     let terms = Terms {
-        memory: match options.task {
-            CellTask::Compile(_) => limits::COMPILE_MEMORY,
-            CellTask::Run(_) | CellTask::Probe => options.memory,
-        },
+        memory: options.memory,
         idle: options.idle,
         require: options.require.clone(),
         without: without.to_vec(),
@@ -301,10 +298,11 @@ impl Prepared {
     fn serve(&mut self, walls: Walls, maps: Maps) -> Result<(), CellExit> {
         maps.prefault()?;
         self.store.data_mut().send(&FromCell::Ready(walls))?;
-        let ToCell::Job(job) = self.store.data_mut().receive()? else {
-            return Err(CellExit::Io(io::ErrorKind::InvalidData.into()));
+        let last = match self.store.data_mut().receive()? {
+            ToCell::Job(job) => self.run(*job),
+            ToCell::Describe => self.describe(),
+            ToCell::InWindow => return Err(CellExit::Io(io::ErrorKind::InvalidData.into())),
         };
-        let last = self.run(*job);
         self.store.data_mut().send(&last)?;
         // The parent ends the process. Ending by itself, it would hold the processor that the parent is about to wake on.
         let _ = self.store.data_mut().receive();
@@ -328,6 +326,17 @@ impl Prepared {
             Ok(Ok(summary)) => FromCell::Done { rows: summary.rows, usage: self.usage(fuel) },
             Ok(Err(failure)) => self.failed(kind_of(failure.kind), failure.message, fuel),
             Err(error) => self.trapped(&error, fuel),
+        }
+    }
+
+    fn describe(&mut self) -> FromCell {
+        // As in `run`.
+        let _ = self.store.set_fuel(limits::IDLE_FUEL);
+        match self.engine.call_describe(&mut self.store) {
+            Ok(engine::Description { name, version, formats, extensions }) => {
+                FromCell::Described(Description { name, version, formats, extensions }.bounded())
+            }
+            Err(error) => self.trapped(&error, limits::IDLE_FUEL),
         }
     }
 

@@ -141,7 +141,7 @@ impl Host {
         self.send(&FromCell::Read { index, offset, length: len })?;
         match self.receive()? {
             ToCell::InWindow => Ok(&self.window[..len as usize]),
-            ToCell::Job(_) => bail!("the parent did not answer a read"),
+            ToCell::Job(_) | ToCell::Describe => bail!("the parent did not answer a read"),
         }
     }
 }

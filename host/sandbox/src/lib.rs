@@ -50,4 +50,4 @@ pub use jail::{TooLow, Wall, Walls};
 pub use pool::Pool;
 pub use process::{Broker, BrokerError, Cell, CellCommand, CellError, Finished, probe_walls};
 pub use profile::{Baseline, Variant};
-pub use wire::{FailKind, Input, JobSpec, Lack, Usage};
+pub use wire::{Description, FailKind, Input, JobSpec, Lack, Usage};

@@ -44,6 +44,12 @@ pub const COMPILE_SECONDS_PER_MIB: u64 = 15;
 /// Private memory of a compilation, bytes: DuckDB takes 2 to 3 GB.
 pub const COMPILE_MEMORY: u64 = 8 << 30;
 
+/// Private memory that compiling a component of so many bytes takes, by what DuckDB takes and a fifth more; no more than
+/// [`COMPILE_MEMORY`].
+pub fn compile_memory(component: u64) -> u64 {
+    component.saturating_mul(60).saturating_add(256 << 20).min(COMPILE_MEMORY)
+}
+
 /// A limit, for people.
 #[derive(Clone, Debug)]
 pub struct Limit {

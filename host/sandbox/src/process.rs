@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 use crate::cell::{CellOptions, CellTask, IMAGE_FD};
 use crate::jail::{Wall, Walls};
 use crate::limits;
-use crate::wire::{self, FailKind, FromCell, HEADER, JobSpec, Lack, ToCell, Usage};
+use crate::wire::{self, Description, FailKind, FromCell, HEADER, JobSpec, Lack, ToCell, Usage};
 use crate::{Baseline, CellGroup, Image};
 
 /// A cell that is not ready by then is given up. It takes 50 ms of processor time, which those that are to yield to all others
@@ -39,6 +39,8 @@ pub struct CellCommand {
     pub baseline: Baseline,
     /// Linear memory that any job may have, bytes.
     pub memory: u64,
+    /// Private memory that compiling an engine may take, bytes; no more than [`limits::COMPILE_MEMORY`].
+    pub compile_memory: u64,
     /// Run only when nothing else wants the processor.
     pub idle: bool,
     /// Layers of the jail without which no cell runs, beside the floor.
@@ -54,6 +56,7 @@ impl CellCommand {
             program: program.into(),
             baseline: Baseline::HERE,
             memory: 4 << 30,
+            compile_memory: limits::COMPILE_MEMORY,
             idle: false,
             require: vec![],
             group: None,
@@ -62,7 +65,10 @@ impl CellCommand {
 
     /// The arguments of a cell for `task`.
     pub(crate) fn args(&self, task: CellTask) -> Vec<String> {
-        let Self { baseline, memory, idle, require, .. } = self.clone();
+        let Self { baseline, mut memory, compile_memory, idle, require, .. } = self.clone();
+        if matches!(task, CellTask::Compile(_)) {
+            memory = compile_memory.min(limits::COMPILE_MEMORY);
+        }
         let mut args = vec!["cell".to_string()];
         args.extend(CellOptions { task, baseline, memory, idle, require }.to_args());
         args
@@ -270,8 +276,23 @@ impl Cell {
                 FromCell::Done { rows, usage } => return Ok(Finished::Done { rows, usage }),
                 FromCell::Failed { kind, message, usage } => return Ok(Finished::Failed { kind, message, usage }),
                 FromCell::Lacks(lack, message) => return Err(CellError::Lacks(lack, message)),
-                FromCell::Ready(_) => return Err(CellError::Protocol),
+                FromCell::Ready(_) | FromCell::Described(_) => return Err(CellError::Protocol),
             }
+        }
+    }
+
+    /// What the engine says that it is, or why it does not. The cell is used up.
+    ///
+    /// # Errors
+    /// [`CellError`].
+    pub async fn describe(mut self) -> Result<Result<Description, String>, CellError> {
+        self.send(&ToCell::Describe).await?;
+        match self.receive().await? {
+            FromCell::Described(description) => Ok(Ok(description.bounded())),
+            FromCell::Failed { message, .. } => Ok(Err(message)),
+            FromCell::Lacks(lack, message) => Err(CellError::Lacks(lack, message)),
+            // Nothing else can be wanted before there is a job.
+            _ => Err(CellError::Protocol),
         }
     }
 

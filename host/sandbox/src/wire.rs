@@ -95,10 +95,42 @@ pub enum Lack {
     Stack,
 }
 
+/// What an engine says that it is.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Description {
+    /// For example `duckdb`.
+    pub name: String,
+    /// Version of the engine, for example `v2.0.0`.
+    pub version: String,
+    /// Formats of inputs that it reads.
+    pub formats: Vec<String>,
+    /// Extensions that are linked in.
+    pub extensions: Vec<String>,
+}
+
+impl Description {
+    /// Cut to what people read: 64 entries, 128 bytes each.
+    pub(crate) fn bounded(self) -> Self {
+        let text = |mut text: String| {
+            text.truncate(text.floor_char_boundary(128));
+            text
+        };
+        let list = |list: Vec<String>| list.into_iter().take(64).map(text).collect();
+        Self {
+            name: text(self.name),
+            version: text(self.version),
+            formats: list(self.formats),
+            extensions: list(self.extensions),
+        }
+    }
+}
+
 /// Parent to cell.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToCell {
     Job(Box<JobSpec>),
+    /// In a job's place: what the engine is.
+    Describe,
     /// The bytes of the read that was asked for are at the start of the window.
     InWindow,
 }
@@ -123,6 +155,8 @@ pub(crate) enum FromCell {
         message: String,
         usage: Usage,
     },
+    /// What the engine is.
+    Described(Description),
     /// No outcome: what another machine would have had was lacking here.
     Lacks(Lack, String),
 }
