@@ -7,29 +7,29 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use eider_engines::{
     BUNDLE_MAX, Build, Bundle, Digests, EngineName, Entry, Logged, Look, MANIFEST_MAX, Manifest, POLICY_MAX, Role,
-    Touches, Trust,
+    Trust, Wanted,
 };
-use eider_node::{EngineBinary, Paths, WorkerPolicy};
-use eider_sandbox::{CONTRACT, Inspection, Variant, limits};
+use eider_node::{EngineBinary, Paths, WorkerPolicy, touches_of};
+use eider_sandbox::{CONTRACT, Variant, limits};
 use semver::Version;
 
 use crate::words::word;
-use crate::{keyfile, setup};
+use crate::{builds, keyfile, setup};
 
 #[derive(Subcommand)]
 pub(crate) enum EngineCommand {
     /// Print what an engine is, what it may touch, and what it offers.
     Inspect {
-        /// A component file; the built-in engine unless said.
-        file: Option<PathBuf>,
+        /// A component file, or NAME[@VERSION] of `eider engine list`; the built-in engine unless said.
+        engine: Option<String>,
         /// The worker's policy that says what is granted; see policies/worker.toml.
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
     /// Compile an engine for this machine now, instead of when it is first needed.
     Compile {
-        /// A component file; the built-in engine unless said.
-        file: Option<PathBuf>,
+        /// A component file, or NAME[@VERSION] of `eider engine list`; the built-in engine unless said.
+        engine: Option<String>,
         /// The image that counts fuel.
         #[arg(long)]
         metered: bool,
@@ -69,6 +69,62 @@ pub(crate) enum EngineCommand {
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },
+    /// Put a build into this node's store, if its engine policy admits it: to run it, to ask others to run it, and for its worker.
+    Add {
+        /// A bundle of `eider engine pack`, best with the log's proof.
+        bundle: PathBuf,
+        /// The engine itself. Without, what the store has of it learns what is new in the bundle: a yank, a newer proof.
+        component: Option<PathBuf>,
+        /// The engine policy; `engines.toml` in EIDER_HOME, or as shipped, unless said.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+    /// The builds that this node has.
+    List {
+        /// The engine policy that says which of them are run.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+    /// What is published of a build that this node has.
+    Show {
+        /// NAME[@VERSION], or its hash.
+        engine: Wanted,
+        /// The licences of what is linked in, and nothing else.
+        #[arg(long)]
+        licenses: bool,
+    },
+    /// Remove a build from this node's store.
+    Remove {
+        /// NAME[@VERSION], or its hash.
+        engine: Wanted,
+    },
+    /// Let builds of a name ask for as much as this one does: imports, memory, tables.
+    Approve {
+        /// Its bundle.
+        bundle: PathBuf,
+    },
+    /// Which builds this node takes.
+    #[command(subcommand)]
+    Policy(EnginePolicyCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EnginePolicyCommand {
+    /// Read an engine policy and say what is wrong in it.
+    Check {
+        /// The file; `engines.toml` in EIDER_HOME, or as shipped, unless said.
+        file: Option<PathBuf>,
+    },
+    /// What each rule makes of a build.
+    Explain {
+        /// A bundle, or NAME[@VERSION] or a hash of `eider engine list`.
+        engine: String,
+        /// The engine itself, which is then looked into.
+        component: Option<PathBuf>,
+        /// The engine policy; `engines.toml` in EIDER_HOME, or as shipped, unless said.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -97,10 +153,10 @@ pub(crate) struct PackArgs {
 
 pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
     match command {
-        EngineCommand::Inspect { file, policy } => inspect(file.as_ref(), policy.as_ref()),
-        EngineCommand::Compile { file, metered } => {
+        EngineCommand::Inspect { engine, policy } => inspect(engine.as_deref(), policy.as_ref()),
+        EngineCommand::Compile { engine, metered } => {
             let variant = if metered { Variant::Metered } else { Variant::Plain };
-            let image = setup::image(&Paths::from_env()?, &setup::engine(file.as_ref())?, variant).await?;
+            let image = setup::image(&Paths::from_env()?, &setup::engine(engine.as_deref())?.0, variant).await?;
             println!("{}", image.path().display());
             Ok(ExitCode::SUCCESS)
         }
@@ -113,24 +169,23 @@ pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
             verify(&bundle, component.as_deref(), &publishers, log_policy.as_deref())
         }
         EngineCommand::Yank { bundle, reason, key } => yank(&bundle, reason, &key),
+        EngineCommand::Add { bundle, component, policy } => {
+            builds::add(&bundle, component.as_deref(), policy.as_deref())
+        }
+        EngineCommand::List { policy } => builds::list(policy.as_deref()),
+        EngineCommand::Show { engine, licenses } => builds::show(&engine, licenses),
+        EngineCommand::Remove { engine } => builds::remove(&engine),
+        EngineCommand::Approve { bundle } => builds::approve(&bundle),
+        EngineCommand::Policy(EnginePolicyCommand::Check { file }) => builds::check(file.as_deref()),
+        EngineCommand::Policy(EnginePolicyCommand::Explain { engine, component, policy }) => {
+            builds::explain(&engine, component.as_deref(), policy.as_deref())
+        }
     }
 }
 
-fn component_bytes(file: &Path) -> Result<Vec<u8>> {
+pub(crate) fn component_bytes(file: &Path) -> Result<Vec<u8>> {
     let engine = EngineBinary::file(file)?;
     engine.bytes().with_context(|| format!("engine {}", engine.name))
-}
-
-/// What a manifest says of a component.
-fn touches(found: &Inspection) -> Touches {
-    Touches {
-        imports: found.imports.iter().map(|i| i.name.clone()).collect(),
-        exports: found.exports.clone(),
-        memories: found.memories.clone(),
-        tables: found.tables.clone(),
-        modules: found.modules,
-        nesting: found.nesting,
-    }
 }
 
 fn pack(args: &PackArgs) -> Result<ExitCode> {
@@ -148,7 +203,7 @@ fn pack(args: &PackArgs) -> Result<ExitCode> {
     let provenance = args.provenance.as_ref().map(provenance).transpose()?;
     let licenses = args.licenses.iter().map(|path| keyfile::text(path, MANIFEST_MAX));
     let licenses = licenses.collect::<Result<Vec<_>>>()?.join("\n");
-    let build = Build { touches: touches(&found), provenance, licenses };
+    let build = Build { touches: touches_of(&found), provenance, licenses };
     let digests = Digests::of(&bytes);
     let manifest = Manifest { name: args.name.clone(), version: args.version.clone(), digests, build };
     let envelope = manifest.sign(&key)?;
@@ -176,7 +231,7 @@ fn verify(
     let digests = bytes.as_ref().map(|bytes| Digests::of(bytes));
     let look = || {
         let found = eider_sandbox::inspect(bytes.as_deref().unwrap_or_default());
-        found.map(|found| touches(&found)).map_err(|e| e.to_string())
+        found.map(|found| touches_of(&found)).map_err(|e| e.to_string())
     };
     let component = digests.as_ref().map(|digests| (digests, &look as &Look<'_>));
     let steps = bundle.verify(&Trust { publishers, log }, component);
@@ -208,8 +263,8 @@ fn yank(path: &Path, reason: String, key: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn inspect(file: Option<&PathBuf>, policy: Option<&PathBuf>) -> Result<ExitCode> {
-    let engine = setup::engine(file)?;
+fn inspect(named: Option<&str>, policy: Option<&PathBuf>) -> Result<ExitCode> {
+    let (engine, _) = setup::engine(named)?;
     let (rule, grant) = match policy {
         Some(path) => (format!("`grant` of {}", path.display()), WorkerPolicy::load(path)?.grant),
         None => ("the default `grant` of a worker".into(), WorkerPolicy::default().grant),

@@ -49,7 +49,7 @@ impl Drop for PeersFile {
 pub(crate) async fn up(args: UpArgs) -> Result<ExitCode> {
     let paths = Paths::from_env()?;
     let stop = setup::stop_signal()?;
-    let engine = setup::engine(None)?;
+    let (engine, _) = setup::engine(None)?;
     // Once here, and not in every worker.
     setup::image(&paths, &engine, Variant::Plain).await?;
     if args.metered {

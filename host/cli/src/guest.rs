@@ -59,7 +59,7 @@ fn run(command: Command) -> Result<ExitCode> {
         match command {
             Command::Worker(args) => worker::worker(args).await,
             Command::Compile => {
-                setup::image(&Paths::from_env()?, &setup::engine(None)?, Variant::Plain).await?;
+                setup::image(&Paths::from_env()?, &setup::engine(None)?.0, Variant::Plain).await?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Cell(_) => Ok(ExitCode::FAILURE),

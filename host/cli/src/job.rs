@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use eider_node::{InputArg, Inputs};
+use eider_engines::Stored;
+use eider_node::{EngineBinary, InputArg, Inputs};
 use eider_protocol::Limits;
 use eider_results::{Output, OutputFormat};
 use eider_sandbox::Variant;
 
-use crate::setup;
+use crate::{keyfile, setup, words};
 
 /// Largest query, bytes: leaves room for the manifest in a Dispatch.
 const SQL_MAX: u64 = 1 << 20;
@@ -57,9 +58,12 @@ pub(crate) struct JobArgs {
     /// What `random()` and `uuid()` are seeded with: 64 hexadecimal digits; fresh ones unless said.
     #[arg(long)]
     seed: Option<String>,
-    /// Another engine: a component file, as `eider engine inspect` shows it.
+    /// Another engine: NAME[@VERSION] or the hash of one that `eider engine list` shows, or a component file.
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
+    /// Keep which engine that is in a file, and take that one and no other if there is the file already.
     #[arg(long, value_name = "FILE")]
-    pub(crate) engine: Option<PathBuf>,
+    engine_lock: Option<PathBuf>,
 }
 
 /// The forms of a result, as a command line names them.
@@ -68,7 +72,54 @@ fn formats() -> impl TypedValueParser<Value = OutputFormat> {
     PossibleValuesParser::new(named).try_map(|word| word.parse::<OutputFormat>())
 }
 
+/// What a lock file holds.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EngineLock {
+    engine: String,
+    blake3: String,
+}
+
+/// Largest lock file, bytes.
+const LOCK_MAX: usize = 64 << 10;
+
 impl JobArgs {
+    /// The engine, pinned by its hash before anybody is asked; and what this node's store has of it.
+    pub(crate) fn engine(&self) -> Result<(EngineBinary, Option<Stored>)> {
+        let Some(path) = &self.engine_lock else { return setup::engine(self.engine.as_deref()) };
+        let shown = path.display();
+        if !path.exists() {
+            let (engine, stored) = setup::engine(self.engine.as_deref())?;
+            let lock = EngineLock { engine: engine.name.clone(), blake3: engine.hash.to_string() };
+            let text = format!(
+                "# Written by `eider`, for its --engine-lock: the one engine that is taken.\n{}",
+                toml::to_string(&lock)?
+            );
+            keyfile::create(path, text.as_bytes())?;
+            return Ok((engine, stored));
+        }
+        let lock: EngineLock = toml::from_str(&keyfile::text(path, LOCK_MAX)?).with_context(|| format!("{shown}"))?;
+        // The built-in engine is in no store.
+        let built_in = EngineBinary::built_in()?;
+        let named = if self.engine.is_none() && built_in.hash.to_string() != lock.blake3 {
+            Some(&lock.blake3)
+        } else {
+            self.engine.as_ref()
+        };
+        let (engine, stored) = setup::engine(named.map(String::as_str))
+            .with_context(|| format!("{shown} names {}", words::word(&lock.engine)))?;
+        if engine.hash.to_string() != lock.blake3 {
+            bail!(
+                "{shown} is of {} ({}), and {} is {}: remove the file to take it",
+                words::word(&lock.engine),
+                words::word(&lock.blake3),
+                engine.name,
+                engine.hash
+            );
+        }
+        Ok((engine, stored))
+    }
+
     pub(crate) fn sql(&self) -> Result<String> {
         let sql = match (&self.sql, &self.file) {
             (Some(sql), _) => sql.clone(),

@@ -1,6 +1,7 @@
 //! The `eider` program: command lines in, exit codes out. All that lasts is in `eider-node`.
 
 mod audit;
+mod builds;
 mod cell;
 mod doctor;
 mod engine;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use eider_core::Plan;
-use eider_node::{Candidate, JobEnd, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
+use eider_engines::Stored;
+use eider_node::{Candidate, Handout, JobEnd, JobRecord, JobRequest, Notice, Paths, RequestError, Requester, Sink};
 use eider_protocol::{DataClass, Outcome};
 use eider_results::Output;
 use tokio::sync::watch;
@@ -53,6 +54,9 @@ pub(crate) struct QueryArgs {
     /// A worker that shows no sign of life for this long is replaced.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     stall: Duration,
+    /// While too few workers are free, or have the engine, they are asked again for so long. Those that fetch it say how long that takes.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    wait: Duration,
     /// Write the verification record as JSON, to standard error or to a file.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", require_equals = true)]
     explain: Option<PathBuf>,
@@ -72,10 +76,13 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
         max_price: args.max_price,
         executions: args.executions.unwrap_or(usual.executions),
         stall_ms: u64::try_from(args.stall.as_millis())?,
+        busy_ms: u64::try_from(args.wait.as_millis())?,
         ..usual
     };
     plan.check()?;
     let inputs = args.job.pin().await?;
+    let (engine, stored) = args.job.engine()?;
+    let handout = stored.map(handout).transpose()?;
     let stop = setup::stop_signal()?;
     let output = args.job.output()?;
     let request = JobRequest {
@@ -83,7 +90,7 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
         inputs,
         candidates,
         plan,
-        engine: setup::engine(args.job.engine.as_ref())?.hash,
+        engine: engine.hash,
         variant: args.job.variant(),
         class,
         attest: Some(requirement.clone()),
@@ -94,6 +101,9 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     let paths = Paths::from_env()?;
     let mut store = audit::store(&paths)?;
     let requester = Requester::new(setup::identity(&paths.key())?, std::env::temp_dir()).with_memory(store.memory()?);
+    if let Some(handout) = handout {
+        requester.hand_out(handout);
+    }
     let sink: Box<dyn Sink> = Box::new(output.sink());
     let (notices, watched) = watch::channel(Notice::default());
     let bar = tokio::spawn(show_progress(watched, plan.quorum));
@@ -121,6 +131,15 @@ pub(crate) async fn query(args: QueryArgs) -> Result<ExitCode> {
     };
     requester.close().await;
     Ok(code)
+}
+
+/// What workers may have of an engine of this node's store.
+fn handout(stored: Stored) -> Result<Handout> {
+    let store = setup::builds(&Paths::from_env())?;
+    let name = format!("{} {}", stored.manifest.name, stored.manifest.version);
+    let component = store.component(&stored.hash)?.with_context(|| format!("{name} is not here"))?;
+    let size = stored.manifest.digests.size;
+    Handout::new(stored.hash, stored.bundle.checked_bytes()?, component, size).with_context(|| name)
 }
 
 /// Ends the output, unless the user ends the program first: whether it did. A reader that is gone is none of our business.

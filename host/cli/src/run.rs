@@ -29,7 +29,7 @@ impl RunArgs {
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode> {
     let args = args.job;
     let sql = args.sql()?;
-    let engine = setup::engine(args.engine.as_ref())?;
+    let (engine, _) = args.engine()?;
     let stop = setup::stop_signal()?;
     let image = setup::image(&Paths::from_env()?, &engine, args.variant()).await?;
     let runner = setup::runner(vec![image], 1)?;

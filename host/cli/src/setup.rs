@@ -1,23 +1,35 @@
 //! What several commands need first: engine images, cells, keys, signals.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use eider_node::{CellRunner, EngineBinary, Paths, Uncounted};
+use eider_engines::{EngineStore, Stored};
+use eider_node::{CellRunner, EngineBinary, Paths, PathsError, Uncounted};
 use eider_protocol::Identity;
 use eider_sandbox::{CellCommand, Image, ImageCache, Pool, Variant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-/// The built-in engine, or a component file.
-pub(crate) fn engine(file: Option<&PathBuf>) -> Result<EngineBinary> {
-    Ok(match file {
-        Some(path) => EngineBinary::file(path)?,
-        None => EngineBinary::built_in()?,
+/// The built-in engine, a component file, or a build of this node's store; with what the store has of it, where it was asked.
+pub(crate) fn engine(named: Option<&str>) -> Result<(EngineBinary, Option<Stored>)> {
+    Ok(match named {
+        // What is a file needs no store, and no home.
+        Some(text) => match builds(&Paths::from_env()) {
+            Ok(store) => EngineBinary::named(text, store)?,
+            Err(_) if Path::new(text).is_file() => (EngineBinary::file(Path::new(text))?, None),
+            Err(e) => return Err(e),
+        },
+        None => (EngineBinary::built_in()?, None),
     })
+}
+
+/// This node's store of engine builds.
+pub(crate) fn builds(paths: &Result<Paths, PathsError>) -> Result<EngineStore> {
+    let folder = paths.as_ref().map_err(|e| anyhow::anyhow!("{e}"))?.builds();
+    Ok(EngineStore::open(eider_node::folder(&folder).with_context(|| format!("{}", folder.display()))?))
 }
 
 /// The compiled image of an engine, made if this machine has none; says so, since that takes a minute or two.

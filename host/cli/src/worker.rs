@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
-use eider_node::{EngineBinary, LocalWorker, Paths, PauseFile, WorkerParts, WorkerPolicy};
+use eider_engines::EnginePolicy;
+use eider_node::{EngineBinary, LocalWorker, Paths, PauseFile, Taking, WorkerParts, WorkerPolicy};
 use eider_protocol::DataClass;
 use eider_sandbox::{CONTRACT, CellCommand, Image, Variant, Wall, Walls, probe_walls};
 
@@ -46,9 +47,14 @@ pub(crate) struct WorkerArgs {
     /// Serve metered jobs too.
     #[arg(long)]
     metered: bool,
-    /// An engine to run beside the built-in one: a component file. Repeat for more.
-    #[arg(long = "engine", value_name = "FILE")]
-    engines: Vec<PathBuf>,
+    /// An engine to run beside the built-in one, whatever the engine policy says: a component file, or NAME[@VERSION] of `eider engine
+    /// list`. Repeat for more.
+    #[arg(long = "engine", value_name = "ENGINE")]
+    engines: Vec<String>,
+    /// Which engine builds are run, and fetched when jobs ask for them; see policies/engines.toml. By `engines.toml` in EIDER_HOME, or
+    /// as shipped, unless said.
+    #[arg(long, value_name = "FILE")]
+    engine_policy: Option<PathBuf>,
 }
 
 #[derive(clap::Subcommand)]
@@ -111,12 +117,17 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         require: policy.require.clone(),
         ..setup::cell_command()?
     };
+    let (engine_policy, file) = eider_node::engine_policy(&paths, args.engine_policy.as_deref())?;
     let walls = walls(&command).await?;
     let (mut engines, mut names) = (vec![], vec![]);
-    for file in std::iter::once(None).chain(args.engines.iter().map(Some)) {
-        let engine = setup::engine(file)?;
+    for named in std::iter::once(None).chain(args.engines.iter().map(|e| Some(&e[..]))) {
+        let (engine, _) = setup::engine(named)?;
+        let admitted = if named.is_none() { admitted(&engine_policy, &engine) } else { Ok(()) };
         let images = tokio::select! {
-            images = prepare(&paths, &engine, &policy) => images,
+            images = async {
+                admitted?;
+                prepare(&paths, &engine, &policy).await
+            } => images,
             () = stop.cancelled() => std::process::exit(130),
         };
         match &images {
@@ -126,7 +137,8 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<ExitCode> {
         }
         engines.push((engine, images.map_err(|e| format!("{e:#}"))));
     }
-    let parts = WorkerParts { policy, paths, identity, command, engines };
+    let taking = Some(Taking { policy: engine_policy, file });
+    let parts = WorkerParts { policy, paths, identity, command, engines, taking };
     let LocalWorker { worker, donation, group, closed } = parts.start(|runner| Arc::new(runner))?;
     eprintln!(
         "worker {}: {} for {} jobs at a time, {} disk, engine {}",
@@ -163,6 +175,14 @@ async fn walls(command: &CellCommand) -> Result<Walls> {
         bail!("{lack}; see `eider doctor`");
     }
     Ok(walls)
+}
+
+/// Whether the owner's policy has the engine that is built in.
+fn admitted(policy: &EnginePolicy, engine: &EngineBinary) -> Result<()> {
+    let build = eider_engines::Candidate { hash: engine.hash, bundle: None, component: None, before: None, now: 0 };
+    let judged = policy.judge(&build);
+    anyhow::ensure!(judged.admitted().is_some(), "the engine policy does not admit it: {}", judged.refusal());
+    Ok(())
 }
 
 /// An engine's images, if the policy grants all that it imports.

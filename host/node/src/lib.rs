@@ -11,7 +11,7 @@ mod paths;
 mod worker;
 
 pub use eider_inputs::{InputArg, InputCache, InputError, Inputs, PinnedInput};
-pub use eider_requester::{Candidate, JobEvent, JobRequest, Notice, RequestError, Requester};
+pub use eider_requester::{Candidate, Handout, JobEvent, JobRequest, Notice, RequestError, Requester};
 pub use eider_runner::{
     CellRunner, Discard, Disk, InputReader, Kept, LocalReport, MemorySink, Product, Reading, RunError, Runner, Running,
     Sink, Uncounted, Work, run_local,
@@ -21,9 +21,9 @@ pub use eider_store::{
 };
 pub use eider_worker::{
     Attester, DevelopmentAttester, DeviceConfig, DeviceError, Evidence, Hours, PauseFile, PolicyError, Presence,
-    Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup, watch_owner,
+    Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup, touches_of, watch_owner,
 };
-pub use engine::{EngineBinary, EngineError};
+pub use engine::{EngineBinary, EngineError, engine_policy};
 pub use key::{KeyError, load_key, load_or_create_key, new_key};
 pub use paths::{Paths, PathsError, folder};
-pub use worker::{LocalWorker, StartError, WorkerParts};
+pub use worker::{LocalWorker, StartError, Taking, WorkerParts};

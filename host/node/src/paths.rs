@@ -66,6 +66,14 @@ impl Paths {
     pub fn collateral(&self) -> PathBuf {
         self.home.join("collateral")
     }
+    /// Engine builds that this node has, with what is published of them; nothing else is in it.
+    pub fn builds(&self) -> PathBuf {
+        self.home.join("engines")
+    }
+    /// Which engine builds this node takes, if its owner has said so.
+    pub fn engine_policy(&self) -> PathBuf {
+        self.home.join("engines.toml")
+    }
     /// Compiled engines.
     pub fn engines(&self) -> PathBuf {
         self.cache.join("engines")

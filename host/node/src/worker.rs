@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytesize::ByteSize;
 use eider_core::Donation;
+use eider_engines::{EnginePolicy, EngineStore};
 use eider_protocol::Identity;
 use eider_runner::{CellRunner, Runner};
-use eider_sandbox::{CellCommand, CellGroup, Image, Pool};
+use eider_sandbox::{CellCommand, CellGroup, Image, Pool, Variant};
 use eider_worker::{
-    DeviceError, PauseFile, PolicyError, Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup, watch_owner,
+    DeviceError, EngineSetup, PauseFile, PolicyError, Spooled, Worker, WorkerError, WorkerPolicy, WorkerSetup,
+    watch_owner,
 };
 use tokio::sync::watch;
 
@@ -19,6 +22,9 @@ use crate::{EngineBinary, Paths, folder};
 
 /// Memory of a cell that waits for a job, bytes: about 17 MB of its own, and some more while it starts.
 const IDLE_CELL: u64 = 24 << 20;
+
+/// Engines that come while a worker runs have at most so large a part of the donated disk.
+const ENGINES_PART: u64 = 2;
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -33,6 +39,17 @@ pub struct WorkerParts {
     pub command: CellCommand,
     /// The engines that it knows: their images, or why it runs none of them.
     pub engines: Vec<(EngineBinary, Result<Vec<Image>, String>)>,
+    /// Which others it takes when jobs ask for them, if any.
+    pub taking: Option<Taking>,
+}
+
+/// Which engine builds a worker takes while it runs.
+#[derive(Debug)]
+pub struct Taking {
+    /// Which.
+    pub policy: EnginePolicy,
+    /// The policy's file, if it is not the shipped one: read again when it changes.
+    pub file: Option<PathBuf>,
 }
 
 /// A worker that is up, and what there is to say of it.
@@ -86,7 +103,7 @@ impl WorkerParts {
     /// # Errors
     /// [`StartError`].
     pub fn start(self, runner: impl FnOnce(CellRunner) -> Arc<dyn Runner>) -> Result<LocalWorker, StartError> {
-        let Self { policy, paths, identity, mut command, engines } = self;
+        let Self { policy, paths, identity, mut command, engines, taking } = self;
         let (mut donation, source) = (policy.donation()?, policy.collateral()?);
         let (mut stands, mut images) = (BTreeMap::new(), vec![]);
         for (engine, made) in engines {
@@ -105,7 +122,9 @@ impl WorkerParts {
             let (memory, idle) = (donation.memory, donation.idle_memory);
             return Err(StartError::Memory { memory, idle, images: images.len() });
         }
-        command.group = CellGroup::create(donation.memory, u64::from(donation.jobs) + waiting)
+        // Engines that come have a cell each that waits.
+        let more = if taking.is_some() { 64 } else { 0 };
+        command.group = CellGroup::create(donation.memory, u64::from(donation.jobs) + waiting + more)
             .inspect_err(|e| tracing::debug!("no control group: {e}"))
             .ok();
         let group = command.group.clone();
@@ -118,14 +137,30 @@ impl WorkerParts {
         let collateral = source.map(|source| folder(&paths.collateral()).map(|_| (source, paths.collateral())));
         let collateral = collateral.transpose()?;
         let pools = images.into_iter().map(|image| Pool::start(command.clone(), image, ahead as usize));
+        let cells = CellRunner::new(pools, spool, spooled.clone());
+        let taking = taking.map(|taking| {
+            Ok::<_, io::Error>(EngineSetup {
+                policy: taking.policy,
+                policy_file: taking.file,
+                store: EngineStore::open(folder(&paths.builds())?),
+                disk: donation.disk / ENGINES_PART,
+                images: paths.engines(),
+                command: command.clone(),
+                pools: cells.pools(),
+                variants: if policy.metered { vec![Variant::Plain, Variant::Metered] } else { vec![Variant::Plain] },
+                grant: policy.grant.clone(),
+                idle_cell: IDLE_CELL,
+            })
+        });
         let worker = Worker::start(WorkerSetup {
             identity,
             listen: policy.listen,
             engines: stands,
             closed: closed.clone(),
+            taking: taking.transpose()?,
             running,
             cache,
-            runner: runner(CellRunner::new(pools, spool, spooled.clone())),
+            runner: runner(cells),
             spooled,
             donation: donation.clone(),
             attester: policy.attest.as_ref().map(|attest| attest.attester(collateral)).transpose()?,

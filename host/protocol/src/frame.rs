@@ -59,6 +59,10 @@ kinds! {
     Response = 10, "response", 512;
     /// Either way: what follows on this half of the stream is sealed.
     Sealed = 11, "sealed", 256;
+    /// Worker to requester, on a stream of its own: part of an engine that it has not.
+    Engine = 12, "engine", 256;
+    /// Requester to worker, before what is published of an engine: how much that is.
+    Published = 13, "published", 256;
 }
 
 /// Why a frame cannot be.

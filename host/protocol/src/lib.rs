@@ -1,4 +1,4 @@
-//! What goes over the wire: ids, eight signed messages, Progress, Fetch and Sealed, frames, sealed records, reset codes.
+//! What goes over the wire: ids, eight signed messages, Progress, Fetch, Engine and Sealed, frames, sealed records, reset codes.
 //!
 //! The rules are prose in `PROTOCOL.md` beside this crate; code and tests cite them as `[P-…]`. This room does
 //! serialisation, hashing and sealing only: no sockets, no clock, no policy.
@@ -19,9 +19,9 @@ pub use frame::{FrameError, FrameHeader, HEADER_BYTES, Kind, encode_frame};
 pub use id::{Hash, NodeId, OfferId, ParseIdError};
 pub use identity::{Identity, PublicKey};
 pub use message::{
-    Accept, Bid, Body, Challenge, Commit, DataClass, Decline, DeclineReason, Demand, Dispatch, FailureKind, Fetch,
-    Format, InputEntry, InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress, Response, Settle,
-    Stage, Task, TaskOutline, Terms, Verdict, Verify, manifest_check, query_hash,
+    Accept, Bid, Body, Challenge, Commit, DataClass, Decline, DeclineReason, Demand, Dispatch, EngineFetch, EnginePart,
+    FailureKind, Fetch, Format, InputEntry, InputsSummary, Limits, ManifestError, Metering, Offer, Outcome, Progress,
+    Published, Response, Settle, Stage, Task, TaskOutline, Terms, Verdict, Verify, manifest_check, query_hash,
 };
 pub use reset::{Fault, ResetCode};
 pub use seal::{SealError, SealingKey, is_sealing_key};

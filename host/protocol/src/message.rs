@@ -1,4 +1,4 @@
-//! Eight signed messages, Progress and Fetch. Field limits are checked when a message is decoded into use, frame limits before.
+//! Eight signed messages, Progress, and what asks for inputs and engines. Field limits are checked when a message is decoded into use, frame limits before.
 
 use std::collections::HashSet;
 
@@ -645,6 +645,65 @@ impl Fetch {
     /// [`DecodeError::Malformed`].
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         decode(Kind::Fetch, payload)
+    }
+}
+
+/// Part of an engine.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum EnginePart {
+    /// What is published of it.
+    Bundle,
+    /// Bytes of the component.
+    Component {
+        /// First byte, a multiple of 16 KiB.
+        start: u64,
+        /// Byte after the last: the component's end.
+        end: u64,
+    },
+}
+
+/// Worker to requester on a stream of its own: part of an engine that it has not ([P-ENGINE-1]).
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFetch {
+    /// BLAKE3 of the component.
+    pub engine: Hash,
+    /// Which part.
+    pub part: EnginePart,
+}
+
+impl EngineFetch {
+    /// The frame's payload.
+    pub fn to_payload(&self) -> Vec<u8> {
+        encode(self)
+    }
+    /// # Errors
+    /// [`DecodeError::Malformed`].
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        decode(Kind::Engine, payload)
+    }
+}
+
+/// What is published of an engine, which follows as a tree ([P-ENGINE-1]).
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// BLAKE3 of the bundle.
+    pub root: Hash,
+    /// Its bytes.
+    pub length: u64,
+}
+
+impl Published {
+    /// The frame's payload.
+    pub fn to_payload(&self) -> Vec<u8> {
+        encode(self)
+    }
+    /// # Errors
+    /// [`DecodeError::Malformed`].
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        decode(Kind::Published, payload)
     }
 }
 

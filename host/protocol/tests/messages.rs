@@ -82,7 +82,18 @@ fn samples() -> Vec<(Kind, Vec<u8>)> {
         signed(&id, Challenge { offer: job(), credential: vec![1; 60], secret: vec![2; 256] }),
         signed(&id, Response { offer: job(), secret: vec![3; 32] }),
         (Kind::Sealed, Sealed { offer: job(), salt: [4; 32] }.to_payload()),
+        (Kind::Engine, component(16_384, 57_000_000).to_payload()),
+        (Kind::Published, Published { root: hash(6), length: 4_000 }.to_payload()),
     ]
+}
+
+fn component(start: u64, end: u64) -> EngineFetch {
+    EngineFetch { engine: hash(1), part: EnginePart::Component { start, end } }
+}
+
+/// Kinds that nobody signs.
+fn is_unsigned(kind: Kind) -> bool {
+    matches!(kind, Kind::Progress | Kind::Fetch | Kind::Sealed | Kind::Engine | Kind::Published)
 }
 
 /// Decodes as the receiver of a frame does.
@@ -97,6 +108,8 @@ fn decode(kind: Kind, payload: &[u8], signer: NodeId) -> Result<(), DecodeError>
         Kind::Progress => Progress::decode(payload).map(drop),
         Kind::Fetch => Fetch::decode(payload).map(drop),
         Kind::Sealed => Sealed::decode(payload).map(drop),
+        Kind::Engine => EngineFetch::decode(payload).map(drop),
+        Kind::Published => Published::decode(payload).map(drop),
         Kind::Challenge => Signed::<Challenge>::open(payload, Version::V3, signer).map(drop),
         Kind::Response => Signed::<Response>::open(payload, Version::V3, signer).map(drop),
     }
@@ -133,9 +146,7 @@ fn a_task_is_that_of_the_golden_vector() {
 
 #[test]
 fn every_flipped_byte_of_a_signed_message_is_refused() {
-    for (kind, payload) in
-        samples().into_iter().filter(|(k, _)| !matches!(k, Kind::Progress | Kind::Fetch | Kind::Sealed))
-    {
+    for (kind, payload) in samples().into_iter().filter(|(k, _)| !is_unsigned(*k)) {
         for i in 0..payload.len() {
             let mut bad = payload.clone();
             bad[i] ^= 1;
@@ -149,7 +160,7 @@ fn what_another_has_signed_is_nobody_elses() {
     let other = Identity::from_seed([1; 32]).node_id();
     for (kind, payload) in samples() {
         match decode(kind, &payload, other) {
-            Ok(()) => assert!(matches!(kind, Kind::Progress | Kind::Fetch | Kind::Sealed), "{kind}"),
+            Ok(()) => assert!(is_unsigned(kind), "{kind}"),
             Err(e) => assert!(matches!(e, DecodeError::WrongSigner { expected, .. } if expected == other), "{e}"),
         }
     }
@@ -266,6 +277,11 @@ proptest! {
         prop_assert_eq!(Fetch::decode(&fetch.to_payload()).unwrap(), fetch);
         let announced = Sealed { offer: OfferId::from_bytes(*h.as_bytes()), salt: nonce };
         prop_assert_eq!(Sealed::decode(&announced.to_payload()).unwrap(), announced);
+        for asked in [component(bytes, price), EngineFetch { engine: h, part: EnginePart::Bundle }] {
+            prop_assert_eq!(EngineFetch::decode(&asked.to_payload()).unwrap(), asked);
+        }
+        let published = Published { root: h, length: bytes };
+        prop_assert_eq!(Published::decode(&published.to_payload()).unwrap(), published);
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eider_inputs::Inputs;
 use eider_net::{BlobError, Connection, JobStream, Pace, Source};
-use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, JobSecret, Kind, Lane, NodeId, OfferId, ResetCode};
+use eider_protocol::{CHUNK_GROUP_BYTES, Fetch, JobSecret, Kind, Lane, NodeId, OfferId, ResetCode, Sealed};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::engines::Handouts;
 
 /// Input streams of one connection at a time; a worker has as many reads under way as jobs, which is fewer.
 const FETCHES_MAX: usize = 64;
@@ -38,9 +40,10 @@ struct Grant {
     ended: CancellationToken,
 }
 
-/// All grants of a node.
+/// All grants of a node, and the engines that it hands out.
 #[derive(Default)]
 pub(crate) struct Grants {
+    pub(crate) engines: Handouts,
     table: Mutex<HashMap<(OfferId, NodeId), Arc<Grant>>>,
 }
 
@@ -85,7 +88,7 @@ impl Drop for Granted {
     }
 }
 
-/// Serves granted inputs on the streams that a worker opens, until the connection is gone.
+/// Serves granted inputs, and engines, on the streams that a worker opens, until the connection is gone.
 pub(crate) async fn serve_inputs(grants: Arc<Grants>, connection: Connection) {
     let tasks = TaskTracker::new();
     let ended = CancellationToken::new();
@@ -98,7 +101,7 @@ pub(crate) async fn serve_inputs(grants: Arc<Grants>, connection: Connection) {
         let (grants, node, ended) = (grants.clone(), connection.node(), ended.clone());
         tasks.spawn(async move {
             let served = tokio::select! {
-                served = serve_fetch(&grants, node, &mut stream) => served,
+                served = serve_stream(&grants, node, &mut stream) => served,
                 () = ended.cancelled() => return,
             };
             if let Err(code) = served {
@@ -109,10 +112,28 @@ pub(crate) async fn serve_inputs(grants: Arc<Grants>, connection: Connection) {
     }
 }
 
+/// An engine, or what announces that an input is asked for.
+async fn serve_stream(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(), ResetCode> {
+    let began = Instant::now();
+    let first = tokio::time::timeout(FIRST_MESSAGE, stream.receiver.expect_of(&[Kind::Sealed, Kind::Engine])).await;
+    let first = first.map_err(|_| ResetCode::Stalled)?.map_err(|e| e.code())?;
+    if first.kind == Kind::Engine {
+        return grants.engines.serve(node, stream, &first.payload).await;
+    }
+    let announced = first.sealed().map_err(|e| e.code())?;
+    let question = question(grants, node, stream, announced);
+    let question = tokio::time::timeout(FIRST_MESSAGE.saturating_sub(began.elapsed()), question).await;
+    let (grant, fetch) = question.map_err(|_| ResetCode::Stalled)??;
+    serve_fetch(stream, &grant, &fetch).await
+}
+
 /// What is asked for on a stream, by one who has the secret of a job that has the right to ask.
-async fn question(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(Arc<Grant>, Fetch), ResetCode> {
-    let announced = stream.receiver.expect_of(&[Kind::Sealed]).await.and_then(|frame| frame.sealed());
-    let announced = announced.map_err(|e| e.code())?;
+async fn question(
+    grants: &Grants,
+    node: NodeId,
+    stream: &mut JobStream,
+    announced: Sealed,
+) -> Result<(Arc<Grant>, Fetch), ResetCode> {
     let grant = grants.table.lock().get(&(announced.offer, node)).cloned().ok_or(ResetCode::NotGranted)?;
     stream.asked(&grant.secret, Lane::Fetch, &announced).map_err(|e| e.code())?;
     let frame = stream.receiver.expect_of(&[Kind::Fetch]).await.map_err(|e| e.code())?;
@@ -120,9 +141,7 @@ async fn question(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Resu
     if fetch.offer == announced.offer { Ok((grant, fetch)) } else { Err(ResetCode::NotGranted) }
 }
 
-async fn serve_fetch(grants: &Grants, node: NodeId, stream: &mut JobStream) -> Result<(), ResetCode> {
-    let question = tokio::time::timeout(FIRST_MESSAGE, question(grants, node, stream)).await;
-    let (grant, fetch) = question.map_err(|_| ResetCode::Stalled)??;
+async fn serve_fetch(stream: &mut JobStream, grant: &Grant, fetch: &Fetch) -> Result<(), ResetCode> {
     let input = grant.inputs.pinned().get(fetch.index as usize).ok_or(ResetCode::NotGranted)?;
     let size = input.entry.size;
     let aligned = |n: u64| n.is_multiple_of(CHUNK_GROUP_BYTES) || n == size;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::candidate::Candidate;
 use crate::driver::Driver;
+use crate::engines::Handout;
 use crate::evidence::Knowledge;
 use crate::grants::Grants;
 use crate::links::Links;
@@ -126,6 +127,11 @@ impl Requester {
         cancel: CancellationToken,
     ) -> Result<JobRecord, RequestError> {
         Driver::new(self.shared.clone(), job, output, notices)?.run(cancel).await
+    }
+
+    /// Hands an engine out to workers that have not got it, from now on.
+    pub fn hand_out(&self, engine: Handout) {
+        self.shared.grants.engines.put(engine);
     }
 
     /// Workers that are known: a connection to each is kept, or the failure to make one remembered for a while.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use eider_net::{Outboard, Source, file_outboard};
 use eider_protocol::{FailureKind, Hash, Limits, Metering, Outcome, Progress, Stage, Task};
 use eider_sandbox::{Broker, BrokerError, CellError, FailKind, Finished, Input, JobSpec, Pool, Variant};
+use parking_lot::RwLock;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::sync::watch;
 
@@ -158,9 +159,30 @@ pub trait Runner: Send + Sync + 'static {
     fn run<'a>(&'a self, work: Work, inputs: &'a dyn InputReader, progress: watch::Sender<Progress>) -> Running<'a>;
 }
 
+/// Cells of the images that there are, which may come and go.
+#[derive(Debug, Default)]
+pub struct Pools(RwLock<HashMap<(Hash, Variant), Pool>>);
+
+impl Pools {
+    /// From now on there are cells of one more image.
+    pub fn add(&self, pool: Pool) {
+        let key = (pool.image().engine().into(), pool.image().variant());
+        self.0.write().insert(key, pool);
+    }
+
+    /// No cells of an engine's images any more. Jobs that have theirs go on.
+    pub fn remove(&self, engine: &Hash) {
+        self.0.write().retain(|(of, _), _| of != engine);
+    }
+
+    fn get(&self, engine: Hash, variant: Variant) -> Option<Pool> {
+        self.0.read().get(&(engine, variant)).cloned()
+    }
+}
+
 /// Runs jobs in cells.
 pub struct CellRunner {
-    pools: HashMap<(Hash, Variant), Pool>,
+    pools: Arc<Pools>,
     spool: PathBuf,
     disk: Arc<dyn Disk>,
 }
@@ -168,8 +190,14 @@ pub struct CellRunner {
 impl CellRunner {
     /// Cells from `pools`; results are counted by `disk`, and those that are not small are kept in unlinked files in `spool`.
     pub fn new(pools: impl IntoIterator<Item = Pool>, spool: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
-        let key = |p: &Pool| (p.image().engine().into(), p.image().variant());
-        Self { pools: pools.into_iter().map(|p| (key(&p), p)).collect(), spool: spool.into(), disk }
+        let all = Pools::default();
+        pools.into_iter().for_each(|pool| all.add(pool));
+        Self { pools: Arc::new(all), spool: spool.into(), disk }
+    }
+
+    /// Its cells, to which others may be added.
+    pub fn pools(&self) -> Arc<Pools> {
+        self.pools.clone()
     }
 
     async fn run_in_cell(
@@ -178,7 +206,7 @@ impl CellRunner {
         inputs: &dyn InputReader,
         progress: watch::Sender<Progress>,
     ) -> Result<Product, RunError> {
-        let pool = self.pools.get(&(work.engine, work.variant)).ok_or(RunError::NoImage(work.engine, work.variant))?;
+        let pool = self.pools.get(work.engine, work.variant).ok_or(RunError::NoImage(work.engine, work.variant))?;
         let cell = pool.take().await?;
         let spool = File::from(memfd_create("eider-result", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
         progress.send_modify(|p| p.stage = Stage::Running);

@@ -5,7 +5,9 @@ mod local;
 mod sink;
 mod spool;
 
-pub use cells::{CellRunner, Disk, InputReader, Kept, Product, Reading, RunError, Runner, Running, Uncounted, Work};
+pub use cells::{
+    CellRunner, Disk, InputReader, Kept, Pools, Product, Reading, RunError, Runner, Running, Uncounted, Work,
+};
 pub use local::{LocalReport, run_local};
 pub use sink::{Discard, MemorySink, Sink, Writing, same_error};
 pub use spool::{Pump, SPOOL_MEMORY, Spool, SpoolWriter};

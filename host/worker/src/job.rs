@@ -19,6 +19,7 @@ use eider_sandbox::{BrokerError, CellError, Lack, Variant};
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 
+use crate::engines;
 use crate::inputs::RemoteInputs;
 use crate::places::Place;
 use crate::uses::{ConnectionUses, Use};
@@ -152,7 +153,7 @@ impl<'a> JobTask<'a> {
     async fn consider(&self, id: OfferId, offer: &Offer) -> Result<(HeldBid, Accept, Option<Arc<Vec<u8>>>), Decline> {
         let busy = |detail: &str| Decline { reason: DeclineReason::Busy, detail: detail.into() };
         let network = self.connection.network();
-        let mut accept = self.shared.admission.lock().consider(offer, unix_now())?;
+        let mut accept = self.admissible(offer)?;
         if !is_here(network) {
             accept.free_jobs = accept.free_jobs.min(u32::try_from(self.shared.slots.left(network)).unwrap_or(u32::MAX));
             if accept.free_jobs == 0 {
@@ -172,6 +173,18 @@ impl<'a> JobTask<'a> {
             _ => None,
         };
         Ok((held, accept, evidence))
+    }
+
+    /// Whether it fits. An engine that is not here may be fetched for it.
+    fn admissible(&self, offer: &Offer) -> Result<Accept, Decline> {
+        let decline = {
+            let admission = self.shared.admission.lock();
+            match admission.consider(offer, unix_now()) {
+                Err(decline) if decline.reason == DeclineReason::Engine && !admission.knows(&offer.engine) => decline,
+                considered => return considered,
+            }
+        };
+        Err(engines::ask(self.shared, offer, self.connection, self.uses, decline))
     }
 
     fn admit(&self, id: OfferId, offer: &Offer) -> Result<(Leased<'a>, Slot), ResetCode> {
@@ -308,6 +321,14 @@ impl<'a> JobTask<'a> {
             }
         };
         tokio::pin!(withdrawn);
+        let in_use = self.shared.engines.as_ref().and_then(|engines| engines.use_for_job(&offer.engine));
+        let engine_gone = async {
+            match &in_use {
+                Some(in_use) => in_use.gone.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(engine_gone);
         // Nothing may come now.
         let said = self.receiver.frame_of(&[]);
         let unread = outbox.failed();
@@ -323,6 +344,7 @@ impl<'a> JobTask<'a> {
                 e = &mut unread => return Err(e.code()),
                 () = &mut limit => return Err(ResetCode::TimeLimit),
                 () = &mut withdrawn => return Err(ResetCode::Withdrawn),
+                () = &mut engine_gone => return Err(ResetCode::Withdrawn),
                 () = self.shared.shutdown.cancelled() => return Err(ResetCode::ShuttingDown),
                 _ = ticker.tick() => outbox.progress(&watched.borrow_and_update()),
             }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept;
 use crate::collateral;
 use crate::deliver::Results;
+use crate::engines::{self, EngineSetup, Engines};
 use crate::evidence::{Attester, Desk};
 use crate::places::Places;
 
@@ -50,6 +51,8 @@ pub struct WorkerSetup {
     pub donation: Donation,
     /// The engines that it knows: the profiles that it has images for, or why it does not run one.
     pub engines: BTreeMap<Hash, EngineStand>,
+    /// How engines are taken that it does not know; none are, without.
+    pub taking: Option<EngineSetup>,
     /// Jobs that hold a part of the donation: kept up to date by the worker.
     pub running: Arc<AtomicUsize>,
     /// Why no job is to be taken or run now, if none is; watched for as long as the worker lives.
@@ -141,6 +144,7 @@ pub(crate) struct Shared {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) sealing: SealingKey,
     pub(crate) desk: Option<Desk>,
+    pub(crate) engines: Option<Engines>,
     pub(crate) cache: InputCache,
     pub(crate) results: Results,
     /// Places for large Dispatches while they are read.
@@ -196,6 +200,7 @@ impl Worker {
             runner: setup.runner,
             sealing: SealingKey::generate().map_err(|_| WorkerError::Random)?,
             desk: setup.attester.clone().map(Desk::open),
+            engines: setup.taking.map(|taking| Engines::new(taking, setup.spooled)),
             cache,
             results: Results::default(),
             large: Places::new(LARGE, LARGE_PER_NETWORK),
@@ -208,6 +213,7 @@ impl Worker {
         tasks.spawn(accept::accept(shared.clone(), tasks.clone()));
         tasks.spawn(follow_owner(shared.clone()));
         tasks.spawn(tidy(shared.clone()));
+        tasks.spawn(engines::watch(shared.clone()));
         if let Some(attester) = setup.attester {
             tasks.spawn(collateral::renew(attester, shared.shutdown.clone()));
         }

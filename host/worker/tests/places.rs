@@ -47,6 +47,7 @@ fn worker(home: &tempfile::TempDir) -> Worker {
         spooled: Spooled::new(donation.disk),
         donation,
         engines: [(ENGINE, Ok(vec![Variant::Plain.profile().to_string()]))].into(),
+        taking: None,
         running: Arc::default(),
         closed: watch::channel(None).1,
         cache: Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap(),

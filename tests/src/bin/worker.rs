@@ -98,7 +98,7 @@ async fn main() -> Result<()> {
     let images = variants.into_iter().map(|v| cache.image(engine.hash.into(), v, || engine.bytes(), |_| {}));
     let engines = vec![(engine.clone(), Ok(images.collect::<Result<_, _>>()?))];
     let policy = WorkerPolicy { listen: "127.0.0.1:0".parse()?, ..WorkerPolicy::default() };
-    let parts = WorkerParts { policy, paths, identity, command, engines };
+    let parts = WorkerParts { policy, paths, identity, command, engines, taking: None };
     let behaviour = args.behaviour;
     let LocalWorker { worker, .. } = parts.start(|honest| Arc::new(Spoiler { honest, behaviour }))?;
     println!("listening {}#{}", worker.address(), worker.node());

@@ -46,6 +46,8 @@ pub struct Admission {
     donation: Donation,
     engines: BTreeMap<Hash, EngineStand>,
     leases: HashMap<OfferId, Lease>,
+    /// Bytes of memory that jobs cannot have for now, because an engine is made ready.
+    aside: u64,
     dispatched: Dispatched,
     /// Why no job is taken now, if none is.
     closed: Option<String>,
@@ -65,7 +67,54 @@ impl Admission {
 
     /// A worker with these engines.
     pub fn new(donation: Donation, engines: BTreeMap<Hash, EngineStand>) -> Self {
-        Self { donation, engines, leases: HashMap::new(), dispatched: Dispatched::default(), closed: None }
+        Self { donation, engines, leases: HashMap::new(), aside: 0, dispatched: Dispatched::default(), closed: None }
+    }
+
+    /// What the worker makes of an engine from now on; nothing, if it does not know it any more. Jobs that run go on.
+    pub fn set_engine(&mut self, engine: Hash, stand: Option<EngineStand>) {
+        match stand {
+            Some(stand) => self.engines.insert(engine, stand),
+            None => self.engines.remove(&engine),
+        };
+    }
+
+    /// Whether the worker has a word on an engine.
+    pub fn knows(&self, engine: &Hash) -> bool {
+        self.engines.contains_key(engine)
+    }
+
+    /// Whether a job would be run if there were its engine and nothing else ran: whether the engine is worth having for it.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn would_run(&self, offer: &Offer) -> Result<(), Decline> {
+        self.serves_class(offer)?;
+        self.donation.fits(&offer.limits, &offer.inputs)
+    }
+
+    /// New jobs get so many bytes of memory less, from now on; those that run keep what they have.
+    pub fn set_aside(&mut self, bytes: u64) {
+        self.aside = self.aside.saturating_add(bytes);
+    }
+
+    /// What was set aside is for jobs again.
+    pub fn put_back(&mut self, bytes: u64) {
+        self.aside = self.aside.saturating_sub(bytes);
+    }
+
+    /// Whether jobs that run have still more memory than is left to them by what was set aside.
+    pub fn is_overdrawn(&self) -> bool {
+        self.sum(|l| l.memory).saturating_add(self.aside) > self.donation.job_memory()
+    }
+
+    /// Memory that jobs can have if nothing is set aside, bytes.
+    pub fn job_memory(&self) -> u64 {
+        self.donation.job_memory()
+    }
+
+    /// Cells that wait for jobs take so many bytes of memory more, or less.
+    pub fn change_idle(&mut self, more: u64, less: u64) {
+        self.donation.idle_memory = self.donation.idle_memory.saturating_add(more).saturating_sub(less);
     }
 
     /// From now on no job is taken, for this reason, or jobs are taken again. Those that run go on.
@@ -163,6 +212,10 @@ impl Admission {
             let asked: String = offer.profile.chars().take(40).collect();
             return no(DeclineReason::Profile, format!("this worker runs {}, not {asked:?}", profiles.join(" and ")));
         }
+        self.serves_class(offer)
+    }
+
+    fn serves_class(&self, offer: &Offer) -> Result<(), Decline> {
         if !self.donation.classes.contains(&offer.class) {
             return no(DeclineReason::DataClass, format!("this worker does not take {} data", offer.class));
         }
@@ -190,7 +243,7 @@ impl Admission {
     }
 
     fn free_memory(&self, requester: &NodeId) -> u64 {
-        self.free(requester, self.donation.job_memory(), |l| l.memory)
+        self.free(requester, self.donation.job_memory().saturating_sub(self.aside), |l| l.memory)
     }
 
     /// What this requester could have now of all so many bytes of which leases hold so many.

@@ -60,6 +60,7 @@ fn worker(home: &Path, i: usize) -> Result<(Worker, Candidate)> {
         spooled: Spooled::new(donation.disk),
         donation,
         engines: [(engine.hash, Ok(vec![Variant::Plain.profile().to_string()]))].into(),
+        taking: None,
         running: Arc::default(),
         closed: watch::channel(None).1,
         cache: folder(&home.join(i.to_string()))?,

@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 use eider_tests::programs::{Header, engine, text};
 use eider_tests::{eider, python};
 
+mod taking;
+
 /// A folder with keys, an engine and a log, and the program in it.
 struct Publisher {
     dir: tempfile::TempDir,

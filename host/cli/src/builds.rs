@@ -1,0 +1,197 @@
+//! `eider engine add|list|show|remove|approve|policy`: the builds that this node has, and which it takes.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use bytesize::ByteSize;
+use eider_engines::{
+    BUNDLE_MAX, Bundle, Candidate, Digests, EnginePolicy, EngineStore, Judgement, Look, Manifest, Wanted,
+};
+use eider_node::{EngineBinary, Paths, engine_policy, touches_of};
+
+use crate::engine::component_bytes;
+use crate::words::{message, word};
+use crate::{keyfile, setup};
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn store() -> Result<EngineStore> {
+    setup::builds(&Paths::from_env())
+}
+
+fn bundle(path: &Path) -> Result<Bundle> {
+    Bundle::parse(&keyfile::read(path, BUNDLE_MAX)?).with_context(|| format!("{}", path.display()))
+}
+
+/// What a policy makes of a build, of whose component all bytes may be there.
+fn judged(
+    policy: &EnginePolicy,
+    store: &EngineStore,
+    manifest: Option<&Manifest>,
+    bundle: Option<&Bundle>,
+    component: Option<&[u8]>,
+    hash: eider_protocol::Hash,
+) -> Result<Judgement> {
+    let digests = component.map(Digests::of);
+    let look = || {
+        let found = eider_sandbox::inspect(component.unwrap_or_default());
+        found.map(|found| touches_of(&found)).map_err(|e| e.to_string())
+    };
+    let before = manifest.map(|m| store.admitted(&m.name)).transpose()?.flatten();
+    let component = digests.as_ref().map(|digests| (digests, &look as &Look<'_>));
+    Ok(policy.judge(&Candidate { hash, bundle, component, before: before.as_ref(), now: now() }))
+}
+
+fn print(judgement: &Judgement) -> ExitCode {
+    for rule in &judgement.0 {
+        println!("{}", message(rule));
+    }
+    match judgement.admitted() {
+        Some(rule) => {
+            println!("admitted, by rule {}", rule.rule);
+            ExitCode::SUCCESS
+        }
+        None => {
+            println!("NOT admitted");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub(crate) fn add(path: &Path, component: Option<&Path>, policy: Option<&Path>) -> Result<ExitCode> {
+    let (policy, _) = engine_policy(&Paths::from_env()?, policy)?;
+    let (store, bundle) = (store()?, bundle(path)?);
+    let manifest = Manifest::read(&bundle.manifest)?;
+    let (hash, name) = (manifest.digests.blake3, format!("{} {}", manifest.name, manifest.version));
+    let bytes = component.map(component_bytes).transpose()?;
+    let judgement = judged(&policy, &store, Some(&manifest), Some(&bundle), bytes.as_deref(), hash)?;
+    if judgement.admitted().is_none() {
+        let code = print(&judgement);
+        // A yank of what is here counts, and so does what it is signed by.
+        let known = store.get(&hash)?.is_some_and(|stored| stored.bundle.manifest == bundle.manifest);
+        if known && !bundle.yanks.is_empty() {
+            store.put_bundle(bundle)?;
+            println!("{name} is here already; what is new in the bundle is known from now on");
+        }
+        return Ok(code);
+    }
+    let here = store.get(&hash)?.is_some_and(|stored| stored.whole);
+    ensure!(here || bytes.is_some(), "{name} is not here yet: give the engine itself too");
+    store.put_bundle(bundle)?;
+    if let Some(bytes) = bytes {
+        store.put_component(&manifest.digests, &bytes)?;
+    }
+    store.admit(&manifest.name, &manifest.build.touches)?;
+    println!("{hash} {name}");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn list(policy: Option<&Path>) -> Result<ExitCode> {
+    let (policy, _) = engine_policy(&Paths::from_env()?, policy)?;
+    let store = store()?;
+    let built_in = EngineBinary::built_in()?;
+    let judgement = judged(&policy, &store, None, None, None, built_in.hash)?;
+    let verdict = |judgement: &Judgement| match judgement.admitted() {
+        Some(rule) => format!("admitted by rule {} ({})", rule.rule, word(&rule.about)),
+        None => format!("NOT admitted: {}", judgement.refusal()),
+    };
+    println!("{} {} (built in) {}", built_in.hash.short(), built_in.name, verdict(&judgement));
+    for stored in store.list()? {
+        let m = &stored.manifest;
+        let judgement = judged(&policy, &store, Some(m), Some(&stored.bundle), None, stored.hash)?;
+        let whole = if stored.whole { String::new() } else { " (its bytes are not here)".into() };
+        println!("{} {} {}{whole} {}", stored.hash.short(), m.name, m.version, verdict(&judgement));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn show(engine: &Wanted, licenses: bool) -> Result<ExitCode> {
+    let stored = store()?.find(engine)?;
+    let m = &stored.manifest;
+    if licenses {
+        println!("{}", message(&m.build.licenses));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("engine   {} {}", m.name, m.version);
+    println!("blake3   {}", m.digests.blake3);
+    println!("sha256   {}", hex::encode(m.digests.sha256));
+    println!("bytes    {}{}", m.digests.size, if stored.whole { "" } else { ", which are not here" });
+    for import in &m.build.touches.imports {
+        println!("imports  {}", word(import));
+    }
+    for (initial, most) in &m.build.touches.memories {
+        let most = most
+            .map_or_else(|| "no maximum".into(), |most| format!("at most {}", ByteSize(most.saturating_mul(65536))));
+        println!("memory   {}, {most}", ByteSize(initial.saturating_mul(65536)));
+    }
+    match &m.build.provenance {
+        Some(provenance) => println!("built    {}", message(serde_json::to_string_pretty(provenance)?)),
+        None => println!("built    from what, its publisher does not say"),
+    }
+    println!("licences {} bytes: --licenses prints them", m.build.licenses.len());
+    let logged = if stored.bundle.published.proof.is_some() { "with a proof" } else { "without a proof" };
+    println!("log      its bundle is {logged} that it is in one; `eider engine policy explain` checks it");
+    println!("yanks    {}", stored.bundle.yanks.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn remove(engine: &Wanted) -> Result<ExitCode> {
+    let store = store()?;
+    let stored = store.find(engine)?;
+    store.remove(&stored.hash)?;
+    println!("removed {} {}", stored.manifest.name, stored.manifest.version);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn approve(path: &Path) -> Result<ExitCode> {
+    let store = store()?;
+    let manifest = Manifest::read(&bundle(path)?.manifest)?;
+    let touches = &manifest.build.touches;
+    match store.admitted(&manifest.name)? {
+        Some(before) => match before.grown(touches) {
+            Some(more) => println!("from now on builds of {} may, too: {}", manifest.name, word(more)),
+            None => println!("builds of {} may that already", manifest.name),
+        },
+        None => println!(
+            "no build of {} was admitted before; from now on none may ask for more than this one",
+            manifest.name
+        ),
+    }
+    store.admit(&manifest.name, touches)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn check(file: Option<&Path>) -> Result<ExitCode> {
+    let (policy, path) = engine_policy(&Paths::from_env()?, file)?;
+    let shown = path.map_or_else(|| "as shipped".into(), |path| path.display().to_string());
+    println!("{shown}: good, {} rules", policy.rules());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn explain(engine: &str, component: Option<&Path>, policy: Option<&Path>) -> Result<ExitCode> {
+    let (policy, _) = engine_policy(&Paths::from_env()?, policy)?;
+    let store = store()?;
+    let path = Path::new(engine);
+    let (hash, bundle, bytes) = if path.is_file() {
+        let bundle = bundle(path)?;
+        let bytes = component.map(component_bytes).transpose()?;
+        (Manifest::read(&bundle.manifest)?.digests.blake3, Some(bundle), bytes)
+    } else {
+        let wanted = engine.parse::<Wanted>().context("it is no file either")?;
+        match (store.find(&wanted), wanted) {
+            (Ok(stored), _) => {
+                let bytes = if stored.whole { Some(store.component_bytes(&stored.hash)?) } else { None };
+                (stored.hash, Some(stored.bundle), bytes)
+            }
+            // A rule may name bytes of which nothing is published.
+            (Err(_), Wanted::Bytes(hash)) => (hash, None, None),
+            (Err(e), Wanted::Named(..)) => return Err(e.into()),
+        }
+    };
+    let manifest = bundle.as_ref().map(|bundle| Manifest::read(&bundle.manifest)).transpose()?;
+    Ok(print(&judged(&policy, &store, manifest.as_ref(), bundle.as_ref(), bytes.as_deref(), hash)?))
+}

@@ -1,0 +1,534 @@
+//! A worker takes an engine that it never saw, from who asks for it, if its owner's policy admits it: and no other.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow::array::Int32Array;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::writer::StreamWriter;
+use arrow::record_batch::RecordBatch;
+use eider_net::{Connection, Endpoint, JobStream, Pace, Source, StreamError, file_outboard};
+use eider_node::Candidate;
+use eider_protocol::{
+    Bid, DataClass, Decline, DeclineReason, EngineFetch, EnginePart, Hash, Identity, InputsSummary, Kind, Limits,
+    Offer, Published, ResetCode, Signed, Version,
+};
+use eider_sandbox::Variant;
+use eider_tests::programs::{Header, engine};
+
+use super::{Publisher, said};
+
+const PACE: Pace = Pace { least: 1, within: Duration::from_secs(60) };
+
+/// An engine whose answer to anything is a table with this number.
+fn answering(number: i32) -> Vec<u8> {
+    let schema = Arc::new(Schema::new(vec![Field::new("answer", DataType::Int32, false)]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int32Array::from(vec![number]))]).unwrap();
+    let mut bytes = vec![];
+    let mut writer = StreamWriter::try_new(&mut bytes, &schema).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    drop(writer);
+    let data: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    of_text(&format!(
+        ";; Answers.\n;; ends: completed\n;; prelude\n(data (i32.const 4096) \"{data}\")\n\
+         (func (export \"run\") (param i32 i32 i64 i32 i32 i64) (result i32)\n\
+         (call $write (i32.const 4096) (i32.const {}))\n(call $done (i64.const 1)))\n",
+        bytes.len()
+    ))
+}
+
+fn of_text(text: &str) -> Vec<u8> {
+    engine(text, &Header::parse(text).unwrap())
+}
+
+/// A worker, which ends with this.
+struct Donor {
+    child: Child,
+    candidate: String,
+    home: PathBuf,
+}
+
+impl Drop for Donor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Donor {
+    /// Starts a worker, in a home of this name, with the policy of a file. It has no engine but what it takes: the policy does not admit
+    /// the built-in one, so that none is compiled.
+    fn start(p: &Publisher, name: &str, policy: &str) -> Self {
+        let home = p.at(name);
+        let log = File::create(p.at(&format!("{name}.log"))).unwrap();
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(super::eider())
+            .args([
+                "worker",
+                "--listen",
+                "127.0.0.1:0",
+                "--memory",
+                "2GiB",
+                "-v",
+                "--engine",
+                "first.wasm",
+                "--engine-policy",
+                policy,
+            ])
+            .env("EIDER_HOME", &home)
+            .env("EIDER_CACHE", p.at("cache"))
+            .current_dir(p.dir.path())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let candidate = line.trim().strip_prefix("listening ");
+        let candidate =
+            candidate.unwrap_or_else(|| panic!("{}", fs::read_to_string(p.at(&format!("{name}.log"))).unwrap()));
+        Self { candidate: candidate.to_string(), child, home }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.with_extension("log")).unwrap()
+    }
+}
+
+impl Publisher {
+    /// Publishes an engine under a version: packed, logged, cosigned, proven.
+    fn publish(&self, version: &str, component: &[u8], first: bool) -> String {
+        fs::write(self.at("engine.wasm"), component).unwrap();
+        fs::write(self.at(&format!("{version}.wasm")), component).unwrap();
+        let bundle = format!("{version}.bundle");
+        self.pack(version, &bundle);
+        assert!(self.append(&bundle).status.success());
+        for name in ["a.example", "b.example"] {
+            assert!(self.witness(name, first).status.success());
+        }
+        self.prove(&bundle);
+        bundle
+    }
+
+    /// A policy of one rule by this publisher's key, with more lines.
+    fn policy(&self, file: &str, key: &str, more: &str) {
+        let log = fs::read_to_string(self.at("policy")).unwrap();
+        let rule = format!("[[rule]]\nabout = \"{file}\"\npublishers = [{key:?}]\nlog = \"\"\"\n{log}\"\"\"\n{more}\n");
+        // Whole at once: a worker may read it at any time.
+        fs::write(self.at("policy.new"), rule).unwrap();
+        fs::rename(self.at("policy.new"), self.at(file)).unwrap();
+    }
+
+    /// Runs a command of a node whose home is in the folder `requester`.
+    fn asks(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(super::eider());
+        command.args(args).env("EIDER_HOME", self.at("requester")).env("EIDER_CACHE", self.at("cache"));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn adds(&self, bundle: &str, component: &str) -> (Option<i32>, String) {
+        said(&self.asks(&["engine", "add", bundle, component, "--policy", "trusting.toml"]))
+    }
+
+    /// One job on one worker.
+    fn queries(&self, engine: &str, donor: &Donor, wait: &str) -> (Option<i32>, String) {
+        let query = [
+            "query",
+            "SELECT 1",
+            "--engine",
+            engine,
+            "-w",
+            &donor.candidate,
+            "-k",
+            "1",
+            "--memory",
+            "512MiB",
+            "--wait",
+            wait,
+        ];
+        said(&self.asks(&query))
+    }
+
+    /// The same of a node that hands nothing out: it has the file alone.
+    fn queries_bare(&self, file: &str, donor: &Donor, wait: &str) -> (Option<i32>, String) {
+        let query = [
+            "query",
+            "SELECT 1",
+            "--engine",
+            file,
+            "-w",
+            &donor.candidate,
+            "-k",
+            "1",
+            "--memory",
+            "512MiB",
+            "--wait",
+            wait,
+        ];
+        let mut command = Command::new(super::eider());
+        command.args(query).env("EIDER_HOME", self.at("bare")).env("EIDER_CACHE", self.at("cache"));
+        said(&command.current_dir(self.dir.path()).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// A publisher with an engine, in a log, and who trusts it.
+    fn with_an_engine() -> Self {
+        let p = Self::new();
+        fs::write(p.at("first.wasm"), answering(0)).unwrap();
+        p.publish("1.0.0", &answering(42), true);
+        p.policy("trusting.toml", &p.key("someone"), "names = [\"someone/*\"]");
+        p
+    }
+}
+
+#[test]
+fn a_worker_takes_an_engine_that_it_never_saw_if_its_owner_trusts_who_made_it() {
+    let p = Publisher::with_an_engine();
+    // Whoever asks must have it, too.
+    let (code, words) = said(&p.asks(&["run", "SELECT 1", "--engine", "someone/good"]));
+    assert!(code == Some(2) && words.contains("`eider engine add`"), "{words}");
+    let (code, words) = said(&p.asks(&["engine", "add", "1.0.0.bundle", "1.0.0.wasm"]));
+    assert!(code == Some(1) && words.contains("NOT admitted"), "the shipped policy trusts nobody: {words}");
+    let (code, words) = p.adds("1.0.0.bundle", "1.0.0.wasm");
+    assert_eq!(code, Some(0), "{words}");
+    let (code, words) = said(&p.asks(&["run", "SELECT 1", "--engine", "someone/good@1.0.0", "--engine-lock", "lock"]));
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}");
+
+    let trusting = Donor::start(&p, "trusting", "trusting.toml");
+    let stranger = p.ok(&["engine", "keygen", "publisher", "other", "other.key"]);
+    p.policy("wary.toml", stranger.trim(), "");
+    let wary = Donor::start(&p, "wary", "wary.toml");
+    let (code, words) = p.queries("someone/good", &trusting, "60s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", trusting.log());
+    let (code, words) = p.queries("someone/good", &wary, "60s");
+    assert!(
+        code == Some(3) && words.contains("rule 1 (wary.toml): publisher: its manifest is signed by none"),
+        "{words}"
+    );
+    // It is here now, and nobody waits.
+    let (code, words) = p.queries("someone/good", &trusting, "0s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}");
+
+    // It is taken back: a node that is told of it runs it no more.
+    p.ok(&["engine", "yank", "1.0.0.bundle", "--reason", "wrong answers", "--key", "someone.key"]);
+    let told = Command::new(super::eider())
+        .args(["engine", "add", "1.0.0.bundle", "--policy", "trusting.toml"])
+        .env("EIDER_HOME", &trusting.home)
+        .current_dir(p.dir.path())
+        .output()
+        .unwrap();
+    let (code, words) = said(&told);
+    assert!(code == Some(1) && words.contains("known from now on"), "{words}");
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (code, words) = p.queries("someone/good", &trusting, "0s");
+        if code == Some(3) && words.contains("took it back: wrong answers") {
+            break;
+        }
+        assert!(Instant::now() < until, "{words}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    // The lock is of those bytes, whatever is newest.
+    p.publish("1.1.0", &answering(43), false);
+    assert_eq!(p.adds("1.1.0.bundle", "1.1.0.wasm").0, Some(0));
+    let run = |more: &[&str]| said(&p.asks(&[&["run", "SELECT 1"], more].concat()));
+    assert!(run(&["--engine", "someone/good"]).1.contains("\n43\n"));
+    assert!(run(&["--engine-lock", "lock"]).1.contains("\n42\n"));
+    let (code, words) = run(&["--engine", "someone/good", "--engine-lock", "lock"]);
+    assert!(code == Some(2) && words.contains("remove the file to take it"), "{words}");
+}
+
+#[test]
+fn a_worker_goes_by_its_policy_as_it_is_now_and_has_its_engines_again_after_a_restart() {
+    let p = Publisher::with_an_engine();
+    assert_eq!(p.adds("1.0.0.bundle", "1.0.0.wasm").0, Some(0));
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    // Who has only the file has it to itself.
+    let (code, words) = p.queries_bare("1.0.0.wasm", &donor, "1s");
+    assert!(code == Some(3) && words.contains("cannot be had"), "{words}");
+    assert_eq!(p.queries("someone/good", &donor, "60s").0, Some(0), "{}", donor.log());
+    drop(donor);
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    let (code, words) = p.queries_bare("1.0.0.wasm", &donor, "60s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());
+    let until = |want: fn(Option<i32>, &str) -> bool| {
+        let since = Instant::now();
+        loop {
+            let (code, words) = p.queries("someone/good", &donor, "0s");
+            if want(code, &words) {
+                return;
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "{words}");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    p.policy("trusting.toml", &p.key("someone"), "versions = \">=2\"");
+    until(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
+    // What cannot be read changes nothing.
+    fs::write(p.at("trusting.toml"), "[[rule").unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    until(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
+    p.policy("trusting.toml", &p.key("someone"), "");
+    until(|code, _| code == Some(0));
+}
+
+#[test]
+fn an_update_that_asks_for_more_waits_for_its_owner() {
+    let p = Publisher::with_an_engine();
+    assert_eq!(p.adds("1.0.0.bundle", "1.0.0.wasm").0, Some(0));
+    let greedy = ";; Wants more.\n;; ends: completed\n;; prelude\n(memory $memory (export \"memory\") 64)\n";
+    p.publish("1.1.0", &of_text(greedy), false);
+    let (code, words) = p.adds("1.1.0.bundle", "1.1.0.wasm");
+    assert!(code == Some(1) && words.contains("ratchet") && words.contains("begin with 64"), "{words}");
+    let (code, words) = said(&p.asks(&["engine", "approve", "1.1.0.bundle"]));
+    assert!(code == Some(0) && words.contains("begin with 64, where it was 4"), "{words}");
+    assert_eq!(p.adds("1.1.0.bundle", "1.1.0.wasm").0, Some(0));
+    let (code, words) = said(&p.asks(&["engine", "list", "--policy", "trusting.toml"]));
+    assert!(code == Some(0) && words.matches("admitted by rule 1").count() == 2, "{words}");
+    let (code, words) = said(&p.asks(&["engine", "policy", "explain", "someone/good", "--policy", "trusting.toml"]));
+    assert!(code == Some(0) && words.contains("component  ok") && words.contains("admitted, by rule 1"), "{words}");
+    let (_, words) = said(&p.asks(&["engine", "show", "someone/good@1.0.0", "--licenses"]));
+    assert_eq!(words.trim(), "do as you like");
+    assert_eq!(said(&p.asks(&["engine", "remove", "someone/good@1.1.0"])).0, Some(0));
+    let (code, words) = said(&p.asks(&["engine", "show", "someone/good@1.1.0"]));
+    assert!(code == Some(2) && words.contains("not in this node's store"), "{words}");
+}
+
+#[test]
+fn an_engine_that_does_not_run_is_not_offered() {
+    let p = Publisher::with_an_engine();
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    let mut version = 0;
+    let mut refused = |component: &[u8], why: &str| {
+        version += 1;
+        let name = format!("2.0.{version}");
+        let bundle = p.publish(&name, component, false);
+        assert_eq!(p.adds(&bundle, &format!("{name}.wasm")).0, Some(0));
+        let (code, words) = p.queries(&format!("someone/good@{name}"), &donor, "60s");
+        assert!(code == Some(3) && words.contains(why), "{why}: {words}\n{}", donor.log());
+    };
+    let program = |text: &str| of_text(&format!(";; It.\n;; ends: completed\n;; prelude\n{text}"));
+    refused(&program("(func (export \"describe\") (result i32) unreachable)"), "it does not say what it is");
+    let run =
+        |body: &str| program(&format!("(func (export \"run\") (param i32 i32 i64 i32 i32 i64) (result i32) {body})"));
+    refused(&run("unreachable"), "\"SELECT 1\" fails in it");
+    // Another job is untouched by it.
+    assert_eq!(p.adds("1.0.0.bundle", "1.0.0.wasm").0, Some(0));
+    let (code, words) = p.queries("someone/good@1.0.0", &donor, "60s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}");
+}
+
+/// A requester that hands out what it likes.
+struct Peer {
+    identity: Identity,
+    connection: Connection,
+    _endpoint: Endpoint,
+}
+
+/// What it does with what it is asked for.
+#[derive(Clone)]
+enum Hands {
+    /// Nothing, not even an answer.
+    Nothing,
+    /// A bundle of this length by its own word, and none of it.
+    Claims(u64),
+    /// These bytes for the bundle.
+    Bundle(Vec<u8>),
+    /// The bundle, and a component that is another from this byte on; or nothing after it, without another.
+    Component { bundle: Vec<u8>, component: Vec<u8>, wrong_at: Option<usize> },
+}
+
+impl Peer {
+    async fn dial(donor: &Donor) -> Self {
+        let identity = Identity::generate().unwrap();
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), &identity).unwrap();
+        let worker: Candidate = donor.candidate.parse().unwrap();
+        let connection = endpoint.connect(worker.address.parse().unwrap(), worker.node).await.unwrap();
+        Self { identity, connection, _endpoint: endpoint }
+    }
+
+    async fn offer(&self, engine: Hash) -> Decline {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let offer = Offer {
+            requester: self.identity.node_id(),
+            task: Hash::from_bytes([0; 32]),
+            draw: Hash::from_bytes([0; 32]),
+            class: DataClass::Public,
+            engine,
+            profile: Variant::Plain.profile().into(),
+            limits: Limits { memory: 64 << 20, result: 1 << 20, run_ms: 1_000, fuel: None },
+            inputs: InputsSummary { count: 0, bytes: 0 },
+            attest: None,
+            issued_at: i64::try_from(now).unwrap(),
+            valid_s: 60,
+            nonce: rand::random(),
+        };
+        let mut stream = self.connection.open().await.unwrap();
+        stream.sender.send(&Signed::sign(&self.identity, Version::LATEST, offer)).await.unwrap();
+        let frame = stream.receiver.expect_of(&[Kind::Bid]).await.unwrap();
+        frame.open::<Bid>(Version::LATEST, self.connection.node()).unwrap().message().answer.clone().unwrap_err()
+    }
+
+    /// Hands out to whoever asks, for as long as it is not dropped.
+    fn hands(&self, what: Hands) -> tokio::task::JoinHandle<()> {
+        let connection = self.connection.clone();
+        tokio::spawn(async move {
+            while let Ok(stream) = connection.accept().await {
+                tokio::spawn(serve(stream, what.clone()));
+            }
+        })
+    }
+
+    /// Offers until the answer is no longer that the engine comes.
+    async fn answer(&self, engine: Hash) -> Decline {
+        let until = Instant::now() + Duration::from_secs(80);
+        loop {
+            let decline = self.offer(engine).await;
+            if decline.reason != DeclineReason::Busy || decline.detail.contains("cannot be had") {
+                return decline;
+            }
+            assert!(Instant::now() < until, "{}", decline.detail);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn serve(mut stream: JobStream, what: Hands) {
+    let Ok(frame) = stream.receiver.expect_of(&[Kind::Engine]).await else { return };
+    let asked = EngineFetch::decode(&frame.payload).unwrap();
+    let send = async |stream: &mut JobStream, bytes: Vec<u8>, start: u64| {
+        let size = bytes.len() as u64;
+        let outboard = file_outboard(&mut &bytes[..], size).unwrap();
+        if asked.part == EnginePart::Bundle {
+            let head = Published { root: outboard.root.into(), length: size };
+            stream.sender.frame(Kind::Published, &head.to_payload()).await.unwrap();
+        }
+        let source = Source { bytes: Arc::new(bytes), outboard: Arc::new(outboard), checked: false };
+        let _ = eider_net::send(&mut stream.sender, &source, start, size, PACE).await;
+        stream.sender.finish_within(Duration::from_secs(5)).await;
+    };
+    match (what, asked.part) {
+        (Hands::Claims(length), EnginePart::Bundle) => {
+            let head = Published { root: Hash::from_bytes([0; 32]), length };
+            stream.sender.frame(Kind::Published, &head.to_payload()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(90)).await;
+        }
+        (Hands::Bundle(bytes) | Hands::Component { bundle: bytes, .. }, EnginePart::Bundle) => {
+            send(&mut stream, bytes, 0).await;
+        }
+        (Hands::Component { mut component, wrong_at, .. }, EnginePart::Component { start, .. }) => match wrong_at {
+            Some(at) => {
+                component[at] ^= 1;
+                send(&mut stream, component, start).await;
+            }
+            None => stream.reset(ResetCode::Cancelled),
+        },
+        _ => tokio::time::sleep(Duration::from_secs(90)).await,
+    }
+}
+
+/// [P-ENGINE-1], [P-ENGINE-3]
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_hand_out_what_is_wrong_are_refused_and_another_serves() {
+    let p = Publisher::with_an_engine();
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    let component = fs::read(p.at("1.0.0.wasm")).unwrap();
+    let bundle = fs::read(p.at("1.0.0.bundle")).unwrap();
+    let engine = Hash::from(blake3::hash(&component));
+    let other = Hash::from_bytes([9; 32]);
+    let flipped = |at: usize| {
+        let mut bytes = bundle.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let right = |wrong_at| Hands::Component { bundle: bundle.clone(), component: component.clone(), wrong_at };
+    for (what, engine, reason, why) in [
+        (Hands::Nothing, engine, DeclineReason::Busy, "cannot be had"),
+        (Hands::Claims(1 << 40), engine, DeclineReason::Engine, "at most"),
+        (Hands::Claims(1 << 20), engine, DeclineReason::Busy, "cannot be had"),
+        (Hands::Bundle(b"{}".to_vec()), engine, DeclineReason::Engine, "not a bundle"),
+        (Hands::Bundle(vec![b'['; 1 << 20]), engine, DeclineReason::Engine, "not a bundle"),
+        (Hands::Bundle(flipped(bundle.len() / 2)), engine, DeclineReason::Engine, "rule 1"),
+        // What is published of another engine.
+        (Hands::Bundle(bundle.clone()), other, DeclineReason::Engine, "bytes: someone/good 1.0.0 is"),
+        (right(Some(0)), engine, DeclineReason::Busy, "do not match the root"),
+        (right(Some(component.len() - 1)), engine, DeclineReason::Busy, "do not match the root"),
+        (right(None), engine, DeclineReason::Busy, "cannot be had"),
+    ] {
+        let peer = Peer::dial(&donor).await;
+        let hands = peer.hands(what);
+        let decline = peer.answer(engine).await;
+        assert!(decline.reason == reason && decline.detail.contains(why), "{why}: {decline:?}\n{}", donor.log());
+        hands.abort();
+    }
+    assert_eq!(p.adds("1.0.0.bundle", "1.0.0.wasm").0, Some(0));
+    let (code, words) = p.queries("someone/good", &donor, "60s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());
+}
+
+/// [P-ENGINE-2]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_requester_hands_an_engine_out_a_few_times_and_nothing_else() {
+    let p = Publisher::with_an_engine();
+    let component = fs::read(p.at("1.0.0.wasm")).unwrap();
+    let engine = Hash::from(blake3::hash(&component));
+    let requester = eider_node::Requester::new(Identity::generate().unwrap(), std::env::temp_dir());
+    let file = File::open(p.at("1.0.0.wasm")).unwrap();
+    let handout = eider_node::Handout::new(engine, b"bundle".to_vec(), file, component.len() as u64).unwrap();
+    requester.hand_out(handout);
+    let wrong = File::open(p.at("first.wasm")).unwrap();
+    assert!(eider_node::Handout::new(engine, vec![], wrong, component.len() as u64).is_err());
+
+    // A worker that is asked for a job, and asks for engines.
+    let identity = Identity::generate().unwrap();
+    let worker = Endpoint::bind("127.0.0.1:0".parse().unwrap(), &identity).unwrap();
+    let address = worker.local_addr().unwrap();
+    let candidate = format!("{address}#{}", identity.node_id()).parse().unwrap();
+    let job = eider_tests::request_of(&eider_tests::Job::new("SELECT 1").of(1, 1), vec![candidate]).unwrap();
+    let (notices, _) = tokio::sync::watch::channel(eider_node::Notice::default());
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let asking = requester.clone();
+    let stop = cancel.clone();
+    let sink = Box::new(eider_node::MemorySink::default());
+    let job = tokio::spawn(async move { asking.request(job, sink, notices, stop).await });
+    let connection = Endpoint::finish(worker.accept().await.unwrap()).await.unwrap();
+    let size = component.len() as u64;
+    let ask = async |engine, part| {
+        let mut stream = connection.open().await.unwrap();
+        let payload = EngineFetch { engine, part }.to_payload();
+        stream.sender.frame(Kind::Engine, &payload).await.unwrap();
+        let mut all = vec![];
+        loop {
+            match stream.receiver.bytes().await {
+                Ok(Some(bytes)) => all.extend_from_slice(&bytes),
+                Ok(None) => return Ok(all.len()),
+                Err(StreamError::Reset(code)) => return Err(code),
+                Err(e) => panic!("{e}"),
+            }
+        }
+    };
+    let whole = EnginePart::Component { start: 0, end: size };
+    assert_eq!(ask(Hash::from_bytes([1; 32]), EnginePart::Bundle).await, Err(ResetCode::NotGranted));
+    for part in [(0, size - 1), (1, size), (size, size), (16_384, 0), (0, u64::MAX)] {
+        let part = EnginePart::Component { start: part.0, end: part.1 };
+        assert_eq!(ask(engine, part).await, Err(ResetCode::Malformed), "{part:?}");
+    }
+    for _ in 0..8 {
+        assert!(ask(engine, EnginePart::Bundle).await.is_ok());
+    }
+    assert_eq!(ask(engine, EnginePart::Bundle).await, Err(ResetCode::TooMany));
+    let mut had = 0;
+    while ask(engine, whole).await.is_ok() {
+        had += size;
+        assert!(had <= 2 * size + (1 << 20));
+    }
+    assert_eq!(ask(engine, whole).await, Err(ResetCode::TooMany));
+    cancel.cancel();
+    let _ = job.await;
+}
