@@ -36,7 +36,7 @@ pub(crate) enum EngineCommand {
     },
     /// Make a key that signs for one purpose, and print its public half.
     Keygen {
-        /// What for: publisher, log or witness.
+        /// What for: publisher, log, witness or rebuilder.
         role: Role,
         /// Its name, best a domain of yours. A publisher's engines are called NAME/SOMETHING.
         name: String,
@@ -57,6 +57,16 @@ pub(crate) enum EngineCommand {
         /// Which log must have it, and which witnesses must have seen that: a file in the form of c2sp.org/tlog-policy.
         #[arg(long, value_name = "FILE")]
         log_policy: Option<PathBuf>,
+    },
+    /// Sign that you have built the same bytes yourself, from what the manifest says that they were built from.
+    Attest {
+        /// The engine's bundle, which this is added to; it counts where a log is asked for once it is in that.
+        bundle: PathBuf,
+        /// What you have built.
+        component: PathBuf,
+        /// Your key: `eider engine keygen rebuilder NAME FILE`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
     },
     /// Take a published engine back. What this adds to the bundle counts everywhere once it is in the log.
     Yank {
@@ -168,6 +178,7 @@ pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
         EngineCommand::Verify { bundle, component, publishers, log_policy } => {
             verify(&bundle, component.as_deref(), &publishers, log_policy.as_deref())
         }
+        EngineCommand::Attest { bundle, component, key } => attest(&bundle, &component, &key),
         EngineCommand::Yank { bundle, reason, key } => yank(&bundle, reason, &key),
         EngineCommand::Add { bundle, component, policy } => {
             builds::add(&bundle, component.as_deref(), policy.as_deref())
@@ -248,6 +259,23 @@ fn verify(
         unseen("yank", "whether it was taken back after this bundle was made, `eider log monitor` shows");
     }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn attest(path: &Path, component: &Path, key: &Path) -> Result<ExitCode> {
+    let key = keyfile::load(key, Role::Rebuilder)?;
+    let mut bundle = Bundle::parse(&keyfile::read(path, BUNDLE_MAX)?).with_context(|| format!("{}", path.display()))?;
+    let manifest = Manifest::read(&bundle.manifest)?;
+    if let Err(e) = manifest.digests.same(&Digests::of(&component_bytes(component)?)) {
+        println!("NOT the same: {e}");
+        return Ok(ExitCode::FAILURE);
+    }
+    let entry = Entry::rebuild(&manifest).sign(&key)?;
+    let by = bundle.rebuilt_by(std::slice::from_ref(key.verifier()), None);
+    ensure!(by.is_empty(), "{} has signed that already", key.verifier().name());
+    bundle.rebuilds.push(Logged { entry: entry.to_string(), proof: None });
+    keyfile::replace(path, &bundle.checked_bytes()?)?;
+    println!("{} {} {}, built by {}", manifest.digests.blake3, manifest.name, manifest.version, key.verifier().name());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn yank(path: &Path, reason: String, key: &Path) -> Result<ExitCode> {

@@ -39,6 +39,9 @@ pub(crate) enum LogCommand {
         /// Whose entries are taken: NAME+ID+KEY as `keygen` prints it; as often as there are owners.
         #[arg(long = "publisher", value_name = "KEY", required = true)]
         publishers: Vec<String>,
+        /// Whose rebuilds are taken; as often as there are rebuilders.
+        #[arg(long = "rebuilder", value_name = "KEY")]
+        rebuilders: Vec<String>,
         /// Bundles of `eider engine pack`.
         #[arg(required = true)]
         bundles: Vec<PathBuf>,
@@ -106,7 +109,9 @@ pub(crate) enum LogCommand {
 pub(crate) fn log(command: LogCommand) -> Result<ExitCode> {
     let done = match command {
         LogCommand::Create { log, key } => create(&log, &key),
-        LogCommand::Append { log, key, publishers, bundles } => append(&log, &key, &publishers, &bundles),
+        LogCommand::Append { log, key, publishers, rebuilders, bundles } => {
+            append(&log, &key, &[publishers, rebuilders].concat(), &bundles)
+        }
         LogCommand::Witness { log, of, key, state, first } => witness(&log, &of, &key, &state, first),
         LogCommand::Cosign { log, key, witness, cosignature } => cosign(&log, &key, &witness, &cosignature),
         LogCommand::Prove { log, log_policy, bundles } => prove(&log, &log_policy, &bundles),
@@ -181,16 +186,20 @@ fn entries(bundles: &mut [(&PathBuf, Bundle)]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn append(path: &Path, key: &Path, publishers: &[String], paths: &[PathBuf]) -> Result<()> {
-    let publishers = keyfile::verifiers(publishers)?;
+fn append(path: &Path, key: &Path, whose: &[String], paths: &[PathBuf]) -> Result<()> {
+    let whose = keyfile::verifiers(whose)?;
     let mut log = Log::open(open(path)?, keyfile::load(key, Role::Log)?)?;
     let mut bundles = paths.iter().map(|path| Ok((path, bundle(path)?))).collect::<Result<Vec<_>>>()?;
     for (path, bundle) in &mut bundles {
         for one in bundle.entries_mut() {
             let (entry, _) = Entry::read(one.entry.as_bytes())?;
-            let owners = publishers.iter().filter(|key| key.name() == entry.about().0.owner());
-            let mut tried = owners.map(|owner| Entry::open(one.entry.as_bytes(), owner).map(|_| ()));
-            let first = tried.next().with_context(|| format!("no --publisher is {}", entry.about().0.owner()))?;
+            let owner = entry.about().0.owner();
+            let is_rebuild = matches!(entry, Entry::Rebuild { .. });
+            let may = |key: &&Verifier| if is_rebuild { key.role() == Role::Rebuilder } else { key.name() == owner };
+            let mut tried = whose.iter().filter(may).map(|key| Entry::open(one.entry.as_bytes(), key).map(|_| ()));
+            let missing =
+                || if is_rebuild { "there is no --rebuilder".into() } else { format!("no --publisher is {owner}") };
+            let first = tried.next().with_context(missing)?;
             tried.fold(first, |held, next| held.or(next)).with_context(|| format!("{}", path.display()))?;
             if let Some(proof) = &one.proof {
                 let proof = Proof::parse(proof.as_bytes())?;
@@ -240,6 +249,7 @@ fn about(entry: &Entry) -> String {
     let (name, version) = entry.about();
     match entry {
         Entry::Publish { blake3, .. } => format!("publish {blake3} {name} {version}"),
+        Entry::Rebuild { blake3, .. } => format!("rebuild {blake3} {name} {version}"),
         Entry::Yank { blake3, reason, .. } => format!("yank {blake3} {name} {version}: {reason}"),
     }
 }
@@ -366,12 +376,13 @@ fn monitor(path: &Path, policy: &Path, state: Option<&Path>, owner: Option<&str>
             return Ok(());
         }
         let mut keys = publishers.iter().filter(|key| key.name() == of);
-        let known = keys.clone().next().is_some();
+        // Whose word a rebuild is, its reader's policy says.
+        let known = keys.clone().next().is_some() && !matches!(entry, Entry::Rebuild { .. });
         let is_its = keys.any(|key| Entry::open(bytes, key).is_ok());
         let mark = if known && !is_its { " NOT SIGNED by a --publisher of that name" } else { "" };
         let twice = match &entry {
             Entry::Publish { name, version, .. } => versions.insert((name.clone(), version.clone()), n),
-            Entry::Yank { .. } => None,
+            Entry::Rebuild { .. } | Entry::Yank { .. } => None,
         };
         let twice = twice.map_or_else(String::new, |n| format!(" AGAIN: entry {n} publishes that version too"));
         println!("{n} {}{mark}{twice}", word(about(&entry)));

@@ -1,6 +1,7 @@
 //! One file with all that is to be known of a build but its bytes: manifest, its entry in a log with the proof of that, and yanks. Whoever has it
 //! needs no network and no store to check it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use eider_protocol::printable;
@@ -17,6 +18,8 @@ use crate::witnessed::LogPolicy;
 pub const BUNDLE_MAX: usize = 2 * MANIFEST_MAX;
 /// Most yanks.
 const YANKS_MAX: usize = 64;
+/// Most rebuilds.
+const REBUILDS_MAX: usize = 64;
 /// What it says that it is.
 const MEDIA_TYPE: &str = "application/vnd.eider.engine-bundle.v1+json";
 
@@ -45,6 +48,9 @@ pub struct Bundle {
     pub manifest: Envelope,
     /// That it was published.
     pub published: Logged,
+    /// That others have built the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rebuilds: Vec<Logged>,
     /// That it was taken back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub yanks: Vec<Logged>,
@@ -85,7 +91,7 @@ impl Bundle {
     /// A bundle of what was just signed, which is in no log yet.
     pub fn new(manifest: Envelope, entry: String) -> Self {
         let published = Logged { entry, proof: None };
-        Self { media_type: MEDIA_TYPE.into(), manifest, published, yanks: vec![] }
+        Self { media_type: MEDIA_TYPE.into(), manifest, published, rebuilds: vec![], yanks: vec![] }
     }
 
     /// Reads a bundle.
@@ -103,6 +109,9 @@ impl Bundle {
         }
         if bundle.yanks.len() > YANKS_MAX {
             return Err(bad(format!("more than {YANKS_MAX} yanks")));
+        }
+        if bundle.rebuilds.len() > REBUILDS_MAX {
+            return Err(bad(format!("more than {REBUILDS_MAX} rebuilds")));
         }
         // One form, so that no byte of it can be changed unseen.
         if bundle.to_bytes() != bytes {
@@ -126,15 +135,18 @@ impl Bundle {
         Self::parse(&bytes).map(|_| bytes)
     }
 
-    /// With the yanks that an earlier bundle of the same manifest has beside its own, and its proof if that is of a longer log.
+    /// With the yanks and rebuilds that an earlier bundle of the same manifest has beside its own, and its proof if that is of a longer log.
     #[must_use]
-    pub fn with_yanks_of(mut self, earlier: Bundle) -> Self {
+    pub fn with_what_is_known(mut self, earlier: Bundle) -> Self {
         if earlier.manifest != self.manifest {
             return self;
         }
-        for yank in earlier.yanks {
-            if self.yanks.len() < YANKS_MAX && self.yanks.iter().all(|own| own.entry != yank.entry) {
-                self.yanks.push(yank);
+        let both = [(&mut self.yanks, earlier.yanks, YANKS_MAX), (&mut self.rebuilds, earlier.rebuilds, REBUILDS_MAX)];
+        for (own, its, most) in both {
+            for one in its {
+                if own.len() < most && own.iter().all(|own| own.entry != one.entry) {
+                    own.push(one);
+                }
             }
         }
         let size = |logged: &Logged| Some(Proof::parse(logged.proof.as_ref()?.as_bytes()).ok()?.checkpoint.size());
@@ -146,7 +158,22 @@ impl Bundle {
 
     /// All its entries, that of its publication first.
     pub fn entries_mut(&mut self) -> impl Iterator<Item = &mut Logged> {
-        std::iter::once(&mut self.published).chain(&mut self.yanks)
+        std::iter::once(&mut self.published).chain(&mut self.rebuilds).chain(&mut self.yanks)
+    }
+
+    /// Which of these have signed that they have built it themselves, by the name of their key: an operator has one name, and any
+    /// number of keys. Where a log is asked for, their words must be in it.
+    pub fn rebuilt_by<'k>(&self, keys: &'k [Verifier], log: Option<&LogPolicy>) -> BTreeSet<&'k str> {
+        let Ok(manifest) = Manifest::read(&self.manifest) else { return BTreeSet::new() };
+        let wanted = Entry::rebuild(&manifest);
+        let logged = self.rebuilds.iter().filter(|one| log.is_none_or(|log| in_log(log, one).is_ok()));
+        let signed = |one: &'_ Logged| {
+            keys.iter()
+                .filter(|key| Entry::open(one.entry.as_bytes(), key).as_ref() == Ok(&wanted))
+                .map(Verifier::name)
+                .collect::<Vec<_>>()
+        };
+        logged.flat_map(signed).collect()
     }
 
     /// Looks at all of it, and at the component if it is there: its digests, and then what is found in it. It is as it says if each step

@@ -9,6 +9,13 @@
 //! sha256 <hex>                     blake3 <hex>
 //! blake3 <hex>                     reason <one line>
 //! manifest <hex>
+//!
+//! eider engine log entry v1
+//! rebuild
+//! someone/duckdb-fts
+//! 1.2.0
+//! sha256 <hex>
+//! blake3 <hex>
 //! ```
 
 use std::fmt;
@@ -38,7 +45,7 @@ pub enum EntryError {
     #[error(transparent)]
     Note(#[from] NoteError),
     /// By another.
-    #[error("{0} is not {1}'s, or the entry is not signed by {1}")]
+    #[error("{0} is not {1}'s to say that of, or the entry is not signed by {1}")]
     Unsigned(EngineName, String),
 }
 
@@ -57,6 +64,17 @@ pub enum Entry {
         blake3: Hash,
         /// SHA-256 of the manifest: the payload of its envelope.
         manifest: [u8; 32],
+    },
+    /// Whoever signs this has built the same bytes from what the manifest says that they were built from.
+    Rebuild {
+        /// The name.
+        name: EngineName,
+        /// The version.
+        version: Version,
+        /// SHA-256 of what was built.
+        sha256: [u8; 32],
+        /// BLAKE3 of what was built.
+        blake3: Hash,
     },
     /// Nobody should run them any more.
     Yank {
@@ -95,11 +113,23 @@ impl Entry {
     /// What it is about.
     pub fn about(&self) -> (&EngineName, &Version) {
         match self {
-            Self::Publish { name, version, .. } | Self::Yank { name, version, .. } => (name, version),
+            Self::Publish { name, version, .. }
+            | Self::Rebuild { name, version, .. }
+            | Self::Yank { name, version, .. } => (name, version),
         }
     }
 
-    /// The entry, signed by its engine's owner.
+    /// That somebody has built what a manifest names.
+    pub fn rebuild(manifest: &Manifest) -> Self {
+        Self::Rebuild {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            sha256: manifest.digests.sha256,
+            blake3: manifest.digests.blake3,
+        }
+    }
+
+    /// The entry, signed by its engine's owner, or a rebuild by a rebuilder.
     ///
     /// # Errors
     /// [`EntryError`].
@@ -137,6 +167,12 @@ impl Entry {
                 blake3: Hash::from_bytes(hex(blake3, "blake3 ")?),
                 manifest: hex(manifest, "manifest ")?,
             },
+            [FIRST, "rebuild", of, at, sha256, blake3] => Self::Rebuild {
+                name: name(of)?,
+                version: version(at)?,
+                sha256: hex(sha256, "sha256 ")?,
+                blake3: Hash::from_bytes(hex(blake3, "blake3 ")?),
+            },
             [FIRST, "yank", of, at, blake3, reason] => Self::Yank {
                 name: name(of)?,
                 version: version(at)?,
@@ -158,16 +194,19 @@ impl Entry {
         Ok((entry, note))
     }
 
-    /// Reads an entry that the owner of its engine has signed.
+    /// Reads an entry that the owner of its engine has signed, or of a rebuild, that this rebuilder has.
     ///
     /// # Errors
     /// [`EntryError`].
-    pub fn open(bytes: &[u8], owner: &Verifier) -> Result<Self, EntryError> {
+    pub fn open(bytes: &[u8], key: &Verifier) -> Result<Self, EntryError> {
         let (entry, note) = Self::read(bytes)?;
         let (name, _) = entry.about();
-        let is_owner = owner.role() == Role::Publisher && name.owner() == owner.name();
-        if !is_owner || note.signed_by(owner)?.is_none() {
-            return Err(EntryError::Unsigned(name.clone(), owner.name().to_string()));
+        let may = match entry {
+            Self::Rebuild { .. } => key.role() == Role::Rebuilder,
+            Self::Publish { .. } | Self::Yank { .. } => key.role() == Role::Publisher && name.owner() == key.name(),
+        };
+        if !may || note.signed_by(key)?.is_none() {
+            return Err(EntryError::Unsigned(name.clone(), key.name().to_string()));
         }
         Ok(entry)
     }
@@ -180,6 +219,10 @@ impl fmt::Display for Entry {
             Self::Publish { name, version, sha256, blake3, manifest } => {
                 writeln!(f, "publish\n{name}\n{version}\nsha256 {}", hex::encode(sha256))?;
                 writeln!(f, "blake3 {}\nmanifest {}", hex::encode(blake3.as_bytes()), hex::encode(manifest))
+            }
+            Self::Rebuild { name, version, sha256, blake3 } => {
+                writeln!(f, "rebuild\n{name}\n{version}\nsha256 {}", hex::encode(sha256))?;
+                writeln!(f, "blake3 {}", hex::encode(blake3.as_bytes()))
             }
             Self::Yank { name, version, blake3, reason } => {
                 writeln!(f, "yank\n{name}\n{version}\nblake3 {}\nreason {reason}", hex::encode(blake3.as_bytes()))
@@ -212,6 +255,13 @@ mod tests {
             }
             assert!(matches!(entry.sign(&publisher("else")), Err(EntryError::Unsigned(..))));
         }
+        // A rebuild is a rebuilder's word, whatever its name, and of nobody else's key.
+        let rebuilder = Signer::new("b.example", Role::Rebuilder, [9; 32]).unwrap();
+        let rebuild = Entry::rebuild(&example());
+        let bytes = rebuild.sign(&rebuilder).unwrap().to_string().into_bytes();
+        assert_eq!(Entry::open(&bytes, rebuilder.verifier()), Ok(rebuild.clone()));
+        assert!(matches!(rebuild.sign(&signer), Err(EntryError::Unsigned(..))));
+        assert!(matches!(yank.sign(&rebuilder), Err(EntryError::Unsigned(..))));
         for reason in ["", "a\nb", "\u{1b}[2J", &"a".repeat(REASON_MAX + 1)] {
             let Entry::Yank { name, version, blake3, .. } = yank.clone() else { unreachable!() };
             assert!(Entry::Yank { name, version, blake3, reason: reason.into() }.sign(&signer).is_err(), "{reason:?}");

@@ -22,10 +22,12 @@ pub enum Role {
     Witness,
     /// Signs manifests, and its entries in a log (0xff, then a name).
     Publisher,
+    /// Signs that it has built the same bytes itself (0xff, then a name).
+    Rebuilder,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Log, Self::Witness, Self::Publisher];
+    const ALL: [Self; 4] = [Self::Log, Self::Witness, Self::Publisher, Self::Rebuilder];
 
     /// What the key's bytes begin with: signed-note's signature type, and for those that it has none for, 0xff and a name.
     fn tag(self) -> &'static [u8] {
@@ -33,6 +35,7 @@ impl Role {
             Self::Log => &[1],
             Self::Witness => &[4],
             Self::Publisher => b"\xffeider/publisher/1:",
+            Self::Rebuilder => b"\xffeider/rebuilder/1:",
         }
     }
 
@@ -42,6 +45,7 @@ impl Role {
             Self::Log => "log",
             Self::Witness => "witness",
             Self::Publisher => "publisher",
+            Self::Rebuilder => "rebuilder",
         }
     }
 }
@@ -77,7 +81,7 @@ pub enum KeyError {
     #[error("the id in the key of {0} is not that of its bytes: it was mistyped or cut off")]
     Id(String),
     /// Nothing that a key is for.
-    #[error("a key is for one of: log, witness, publisher; this one is for none of them")]
+    #[error("a key is for one of: log, witness, publisher, rebuilder; this one is for none of them")]
     Role,
     /// A secret where a public key is meant.
     #[error("this is the SECRET half of a key, where the public one is meant: do not show it to anybody")]

@@ -78,7 +78,7 @@ fn message(role: Role, text: &str, at: u64) -> Vec<u8> {
     match role {
         Role::Log => text.as_bytes().to_vec(),
         Role::Witness => format!("cosignature/v1\ntime {at}\n{text}").into_bytes(),
-        Role::Publisher => format!("eider/{role}/1 entry\n{text}").into_bytes(),
+        Role::Publisher | Role::Rebuilder => format!("eider/{role}/1 entry\n{text}").into_bytes(),
     }
 }
 

@@ -168,7 +168,7 @@ impl EngineStore {
         }
         // What cannot be read any more is replaced.
         let earlier = self.bundle(&hash).ok().flatten();
-        let bundle = earlier.map_or_else(|| bundle.clone(), |earlier| bundle.clone().with_yanks_of(earlier));
+        let bundle = earlier.map_or_else(|| bundle.clone(), |earlier| bundle.clone().with_what_is_known(earlier));
         self.put(&format!("{hash}.bundle"), &bundle.checked_bytes()?)?;
         Ok(hash)
     }

@@ -1,5 +1,6 @@
 //! `policies/engines.toml`: which builds are run. Any rule admits, and within one everything must hold; nothing else is run.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -65,6 +66,9 @@ struct RuleText {
     checkpoint_age: Option<Duration>,
     grant: Option<Vec<String>>,
     memory: Option<bytesize::ByteSize>,
+    rebuilds: Option<usize>,
+    #[serde(default)]
+    rebuilders: Vec<String>,
     #[serde(default)]
     yanked: Yanked,
 }
@@ -115,6 +119,9 @@ struct Rule {
     checkpoint_age: Option<Duration>,
     grant: Option<Vec<String>>,
     memory: Option<u64>,
+    /// How many operators must have built it, and their keys.
+    rebuilds: usize,
+    rebuilders: Vec<Verifier>,
     yanked: Yanked,
 }
 
@@ -263,6 +270,23 @@ impl Rule {
             }
             _ => {}
         }
+        let key = |text: &String| text.parse::<Verifier>().map_err(|e| format!("`rebuilders`: {e}"));
+        let rebuilders = text.rebuilders.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        if let Some(other) = rebuilders.iter().find(|key| key.role() != Role::Rebuilder) {
+            return Err(format!("`rebuilders`: {other} is the key of a {}", other.role()));
+        }
+        let operators = rebuilders.iter().map(Verifier::name).collect::<BTreeSet<_>>().len();
+        let rebuilds = match text.rebuilds {
+            None if operators > 0 => return Err("`rebuilders`: say how many of them, by `rebuilds`".into()),
+            Some(0) => return Err("`rebuilds` must be at least 1".into()),
+            Some(n) if n > operators => {
+                return Err(format!("`rebuilds` asks for {n} operators, and `rebuilders` are the keys of {operators}"));
+            }
+            Some(_) if publishers.is_empty() => {
+                return Err("`rebuilds` are of what is published: name its `publishers`".into());
+            }
+            n => n.unwrap_or(0),
+        };
         let names = text.names.iter().map(|name| Names::parse(name).map_err(|e| format!("`names`: {e}")));
         Ok(Self {
             about: printable(&text.about, 200),
@@ -273,6 +297,8 @@ impl Rule {
             checkpoint_age: text.checkpoint_age,
             grant: text.grant,
             memory: text.memory.map(|m| m.as_u64()),
+            rebuilds,
+            rebuilders,
             yanked: text.yanked,
         })
     }
@@ -359,6 +385,18 @@ impl Rule {
             }
             yes(steps, "version", format!("{version} is {versions}"));
         }
+        if self.rebuilds > 0 {
+            let by = bundle.rebuilt_by(&self.rebuilders, self.trust.log.as_ref());
+            let names = by.iter().copied().collect::<Vec<_>>().join(", ");
+            if by.len() < self.rebuilds {
+                let who = if by.is_empty() { "nobody".into() } else { names };
+                return Err((
+                    "rebuilds",
+                    format!("built by {who} of those that are trusted; {} are asked for", self.rebuilds),
+                ));
+            }
+            yes(steps, "rebuilds", format!("built by {names}, {} are asked for", self.rebuilds));
+        }
         if let (Some(log), Some(age)) = (&self.trust.log, self.checkpoint_age) {
             let proof = bundle.published.proof.as_deref().unwrap_or_default();
             let proof = Proof::parse(proof.as_bytes()).map_err(|e| ("age", e.to_string()))?;
@@ -431,7 +469,10 @@ impl Touches {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::Logged;
     use crate::bundle::tests::{AT, published, witnesses};
+    use crate::entry::Entry;
+    use crate::key::Signer;
     use crate::manifest::tests::{example, publisher};
 
     /// A policy of one rule with these lines beside its publisher's key.
@@ -528,6 +569,39 @@ mod tests {
         assert_eq!(both.judge(&build).admitted().map(|r| r.rule), Some(2));
     }
 
+    fn rebuilder(name: &str, seed: u8) -> Signer {
+        Signer::new(name, Role::Rebuilder, [seed; 32]).unwrap()
+    }
+
+    #[test]
+    fn rebuilds_count_by_operator_and_each_for_these_bytes() {
+        let (a, again, b) = (rebuilder("a.example", 1), rebuilder("a.example", 2), rebuilder("b.example", 3));
+        let keys = [&a, &again, &b].map(|key| key.verifier().to_string());
+        let policy = with(&format!("rebuilds = 2\nrebuilders = {keys:?}")).unwrap();
+        let by = |signers: &[&Signer], entry: &Entry| {
+            let (mut bundle, _) = published();
+            let signed = |signer: &&Signer| Logged { entry: entry.sign(signer).unwrap().to_string(), proof: None };
+            bundle.rebuilds = signers.iter().map(signed).collect();
+            refusal(&policy, |build| build.bundle = Some(leaked(bundle)))
+        };
+        let its = Entry::rebuild(&example());
+        assert_eq!(by(&[], &its), Some("rebuilds"));
+        assert_eq!(by(&[&a], &its), Some("rebuilds"));
+        assert_eq!(by(&[&a, &again], &its), Some("rebuilds"), "two keys of one operator");
+        assert_eq!(by(&[&a, &rebuilder("c.example", 4)], &its), Some("rebuilds"), "one whom nobody has named");
+        assert_eq!(by(&[&a, &b], &its), None);
+        let other = Manifest { digests: Digests::of(b"other"), ..example() };
+        assert_eq!(by(&[&a, &b], &Entry::rebuild(&other)), Some("rebuilds"), "of other bytes");
+        // Where a log is asked for, it must have their words, too.
+        let logged = with(&format!("log = \"\"\"{}\"\"\"\nrebuilds = 2\nrebuilders = {keys:?}", witnesses())).unwrap();
+        let (mut bundle, _) = published();
+        bundle.rebuilds = [&a, &b].map(|s| Logged { entry: its.sign(s).unwrap().to_string(), proof: None }).to_vec();
+        assert_eq!(refusal(&logged, |build| build.bundle = Some(leaked(bundle))), Some("rebuilds"));
+        // One is needed where one is asked for.
+        let one = with(&format!("rebuilds = 1\nrebuilders = {keys:?}")).unwrap();
+        assert_eq!(refusal(&one, |_| {}), Some("rebuilds"));
+    }
+
     #[test]
     fn what_cannot_be_meant_is_refused_with_its_rule() {
         let log = "log = \"log log.example+1a2b3c4d+AQ\"".to_string();
@@ -538,6 +612,13 @@ mod tests {
             ("checkpoint_age = \"1h\"", "rule 1: `checkpoint_age` needs a `log`"),
             (&log, "rule 1: `log`: line 1"),
             ("names = [\"*\"]", "rule 1: `names`"),
+            ("rebuilds = 1", "rule 1: `rebuilds` asks for 1 operators, and `rebuilders` are the keys of 0"),
+            ("rebuilds = 0", "rule 1: `rebuilds` must be"),
+            (&format!("rebuilders = [{:?}]", rebuilder("a", 1).verifier().to_string()), "say how many"),
+            (
+                &format!("rebuilds = 1\nrebuilders = [{:?}]", publisher("a").verifier().to_string()),
+                "the key of a publisher",
+            ),
             ("names = [\"UPPER/*\"]", "rule 1: `names`"),
             ("blake3 = [\"1\"]", "rule 1: `blake3`"),
         ] {

@@ -301,6 +301,44 @@ fn an_update_that_asks_for_more_waits_for_its_owner() {
 }
 
 #[test]
+fn a_policy_may_ask_that_others_have_built_the_same() {
+    let p = Publisher::with_an_engine();
+    let mut keys = vec![];
+    for name in ["c.example", "d.example"] {
+        keys.push(p.ok(&["engine", "keygen", "rebuilder", name, &format!("{name}.key")]).trim().to_string());
+    }
+    p.policy("trusting.toml", &p.key("someone"), &format!("rebuilds = 2\nrebuilders = {keys:?}"));
+    let attest = |name: &str, component: &str| {
+        p.run(&["engine", "attest", "1.0.0.bundle", component, "--key", &format!("{name}.key")])
+    };
+    let (code, words) = said(&attest("c.example", "first.wasm"));
+    assert!(code == Some(1) && words.contains("NOT the same"), "{words}");
+    p.refused(&["engine", "attest", "1.0.0.bundle", "1.0.0.wasm", "--key", "someone.key"], "the key of a publisher");
+    for (name, lacks) in [("c.example", "nobody"), ("d.example", "c.example")] {
+        // What is signed and not in the log counts for nothing yet.
+        let (code, words) = p.adds("1.0.0.bundle", "1.0.0.wasm");
+        assert!(code == Some(1) && words.contains(&format!("built by {lacks} of those")), "{words}");
+        assert!(attest(name, "1.0.0.wasm").status.success());
+        p.refused(&["engine", "attest", "1.0.0.bundle", "1.0.0.wasm", "--key", &format!("{name}.key")], "already");
+        let owner = p.key("someone");
+        let append = ["log", "append", "log", "--key", "log.example.key", "--publisher", &owner];
+        p.refused(&[&append[..], &["1.0.0.bundle"]].concat(), "no --rebuilder");
+        let rebuilders: Vec<&str> = keys.iter().flat_map(|key| ["--rebuilder", key]).collect();
+        p.ok(&[&append[..], &rebuilders, &["1.0.0.bundle"]].concat());
+        for witness in ["a.example", "b.example"] {
+            assert!(p.witness(witness, false).status.success());
+        }
+        p.prove("1.0.0.bundle");
+    }
+    let (code, words) = p.adds("1.0.0.bundle", "1.0.0.wasm");
+    assert_eq!(code, Some(0), "{words}");
+    let (_, words) = said(&p.asks(&["engine", "policy", "explain", "someone/good", "--policy", "trusting.toml"]));
+    assert!(words.contains("built by c.example, d.example, 2 are asked for"), "{words}");
+    let (code, words) = p.monitor(&["--owner", "someone", "--publisher", &p.key("someone")]);
+    assert!(code == Some(0) && words.matches(" rebuild ").count() == 2 && !words.contains("NOT SIGNED"), "{words}");
+}
+
+#[test]
 fn an_engine_that_does_not_run_is_not_offered() {
     let p = Publisher::with_an_engine();
     let donor = Donor::start(&p, "donor", "trusting.toml");
