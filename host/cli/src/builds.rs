@@ -42,8 +42,9 @@ fn judged(
         found.map(|found| touches_of(&found)).map_err(|e| e.to_string())
     };
     let before = manifest.map(|m| store.admitted(&m.name)).transpose()?.flatten();
+    let yanks = &store.yanks(&hash)?;
     let component = digests.as_ref().map(|digests| (digests, &look as &Look<'_>));
-    Ok(policy.judge(&Candidate { hash, bundle, component, before: before.as_ref(), now: now() }))
+    Ok(policy.judge(&Candidate { hash, bundle, component, yanks, before: before.as_ref(), now: now() }))
 }
 
 fn print(judgement: &Judgement) -> ExitCode {
@@ -68,14 +69,14 @@ pub(crate) fn add(path: &Path, component: Option<&Path>, policy: Option<&Path>) 
     let manifest = Manifest::read(&bundle.manifest)?;
     let (hash, name) = (manifest.digests.blake3, format!("{} {}", manifest.name, manifest.version));
     let bytes = component.map(component_bytes).transpose()?;
+    // Also of what is not here: it may come.
+    let taken_back = policy.believed_yanks(&bundle);
+    store.put_yanks(&hash, &taken_back)?;
     let judgement = judged(&policy, &store, Some(&manifest), Some(&bundle), bytes.as_deref(), hash)?;
     if judgement.admitted().is_none() {
         let code = print(&judgement);
-        // A yank of what is here counts, and so does what it is signed by.
-        let known = store.get(&hash)?.is_some_and(|stored| stored.bundle.manifest == bundle.manifest);
-        if known && !bundle.yanks.is_empty() {
-            store.put_bundle(bundle)?;
-            println!("{name} is here already; what is new in the bundle is known from now on");
+        if !taken_back.is_empty() {
+            println!("that {name} was taken back is known here from now on");
         }
         return Ok(code);
     }
@@ -135,7 +136,7 @@ pub(crate) fn show(engine: &Wanted, licenses: bool) -> Result<ExitCode> {
     println!("licences {} bytes: --licenses prints them", m.build.licenses.len());
     let logged = if stored.bundle.published.proof.is_some() { "with a proof" } else { "without a proof" };
     println!("log      its bundle is {logged} that it is in one; `eider engine policy explain` checks it");
-    println!("yanks    {}", stored.bundle.yanks.len());
+    println!("yanks    {} known here", stored.yanks.len());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -179,7 +179,8 @@ async fn walls(command: &CellCommand) -> Result<Walls> {
 
 /// Whether the owner's policy has the engine that is built in.
 fn admitted(policy: &EnginePolicy, engine: &EngineBinary) -> Result<()> {
-    let build = eider_engines::Candidate { hash: engine.hash, bundle: None, component: None, before: None, now: 0 };
+    let build =
+        eider_engines::Candidate { hash: engine.hash, bundle: None, component: None, yanks: &[], before: None, now: 0 };
     let judged = policy.judge(&build);
     anyhow::ensure!(judged.admitted().is_some(), "the engine policy does not admit it: {}", judged.refusal());
     Ok(())

@@ -135,21 +135,20 @@ impl Bundle {
         Self::parse(&bytes).map(|_| bytes)
     }
 
-    /// With the yanks and rebuilds that an earlier bundle of the same manifest has beside its own, and its proof if that is of a longer log.
+    /// With the rebuilds that an earlier bundle of the same manifest has beside its own, and the proof of the longer log for each.
     #[must_use]
     pub fn with_what_is_known(mut self, earlier: Bundle) -> Self {
-        if earlier.manifest != self.manifest {
+        if earlier.manifest.payload() != self.manifest.payload() {
             return self;
         }
-        let both = [(&mut self.yanks, earlier.yanks, YANKS_MAX), (&mut self.rebuilds, earlier.rebuilds, REBUILDS_MAX)];
-        for (own, its, most) in both {
-            for one in its {
-                if own.len() < most && own.iter().all(|own| own.entry != one.entry) {
-                    own.push(one);
-                }
+        let size = |logged: &Logged| Some(Proof::parse(logged.proof.as_ref()?.as_bytes()).ok()?.checkpoint.size());
+        for one in earlier.rebuilds {
+            match self.rebuilds.iter().position(|own| own.entry == one.entry) {
+                Some(n) if size(&one) > size(&self.rebuilds[n]) => self.rebuilds[n] = one,
+                None if self.rebuilds.len() < REBUILDS_MAX => self.rebuilds.push(one),
+                _ => {}
             }
         }
-        let size = |logged: &Logged| Some(Proof::parse(logged.proof.as_ref()?.as_bytes()).ok()?.checkpoint.size());
         if earlier.published.entry == self.published.entry && size(&earlier.published) > size(&self.published) {
             self.published = earlier.published;
         }

@@ -4,6 +4,8 @@
 //! HASH.bundle      what is published of it
 //! HASH.wasm        the component, all of it, compared with its manifest when it came
 //! HASH.part        the beginning of a component that is being fetched
+//! HASH.fetched     empty: a worker fetched it for a job, and may drop it; what its owner has put there stays
+//! yanks.json       what is known to be taken back, also of builds that are not here any more
 //! admitted.json    for each name, what its builds asked for that were admitted
 //! ```
 
@@ -15,6 +17,8 @@ use std::time::SystemTime;
 use cap_std::fs::{Dir, File, OpenOptions};
 use eider_protocol::Hash;
 use semver::Version;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::bundle::{BUNDLE_MAX, Bundle, BundleError};
 use crate::manifest::{Digests, EngineName, Manifest, ManifestError, Touches, version};
@@ -24,6 +28,10 @@ pub const COMPONENT_MAX: u64 = 512 << 20;
 /// Largest list of what was admitted, bytes.
 const ADMITTED_MAX: usize = 8 << 20;
 const ADMITTED: &str = "admitted.json";
+/// Largest list of yanks, bytes, and most of one build.
+const YANKED_MAX: usize = 16 << 20;
+const YANKS_MAX: usize = 64;
+const YANKED: &str = "yanks.json";
 
 /// Why a store does not give or take something.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +51,9 @@ pub enum StoreError {
     /// Another process fetches it.
     #[error("another process fetches it")]
     Busy,
-    /// What was admitted cannot be read.
-    #[error("{ADMITTED} of the store of engines is damaged: {0}")]
-    Admitted(String),
+    /// A list cannot be read.
+    #[error("{0} of the store of engines is damaged: {1}")]
+    List(&'static str, String),
     /// There is none.
     #[error("{0}")]
     Unknown(String),
@@ -82,6 +90,8 @@ pub struct Stored {
     pub hash: Hash,
     /// What is published of it. Nothing of it was checked but the bytes.
     pub bundle: Bundle,
+    /// What is known to take it back, beside the bundle's own.
+    pub yanks: Vec<String>,
     /// What its publisher says of it.
     pub manifest: Manifest,
     /// Whether its component is there.
@@ -156,7 +166,7 @@ impl EngineStore {
         }
     }
 
-    /// Keeps what is published of a build, together with the yanks that are known of it, and says of which build it is.
+    /// Keeps what is published of a build, together with what was known of it, and says of which build it is.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -248,7 +258,24 @@ impl EngineStore {
     /// [`StoreError::Manifest`], [`StoreError::Io`].
     pub fn put_component(&self, digests: &Digests, bytes: &[u8]) -> Result<(), StoreError> {
         digests.same(&Digests::of(bytes))?;
-        Ok(self.put(&format!("{}.wasm", digests.blake3), bytes)?)
+        self.put(&format!("{}.wasm", digests.blake3), bytes)?;
+        // From now on it is the owner's.
+        missing_is_none(self.dir.remove_file(format!("{}.fetched", digests.blake3)))?;
+        Ok(())
+    }
+
+    /// Says that what comes of a build is fetched for jobs, and may be dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn mark_fetched(&self, hash: &Hash) -> Result<(), StoreError> {
+        self.dir.create(format!("{hash}.fetched"))?;
+        Ok(())
+    }
+
+    /// Whether a build was fetched for jobs, and not put here by the owner.
+    pub fn is_fetched(&self, hash: &Hash) -> bool {
+        self.dir.exists(format!("{hash}.fetched"))
     }
 
     /// All builds of which there is something, also what cannot be read, in the order of their hashes.
@@ -276,10 +303,13 @@ impl EngineStore {
         Ok(self.hashes()?.into_iter().filter_map(|hash| self.get(&hash).ok().flatten()).collect())
     }
 
-    /// When what is published of a build was last written here.
-    pub fn bundle_time(&self, hash: &Hash) -> Option<SystemTime> {
-        let written = self.dir.metadata(format!("{hash}.bundle")).and_then(|m| m.modified());
-        written.ok().map(cap_std::time::SystemTime::into_std)
+    /// When what is published of a build, and what is known of yanks, were last written here.
+    pub fn times(&self, hash: &Hash) -> (Option<SystemTime>, Option<SystemTime>) {
+        let time = |name: &str| {
+            let written = self.dir.metadata(name).and_then(|m| m.modified());
+            written.ok().map(cap_std::time::SystemTime::into_std)
+        };
+        (time(&format!("{hash}.bundle")), time(YANKED))
     }
 
     /// One build, if what is published of it is here.
@@ -290,7 +320,8 @@ impl EngineStore {
         let Some(bundle) = self.bundle(hash)? else { return Ok(None) };
         let manifest = Manifest::read(&bundle.manifest)?;
         let whole = self.component(hash)?.is_some();
-        Ok((manifest.digests.blake3 == *hash).then_some(Stored { hash: *hash, bundle, manifest, whole }))
+        let yanks = self.yanks(hash)?;
+        Ok((manifest.digests.blake3 == *hash).then_some(Stored { hash: *hash, bundle, yanks, manifest, whole }))
     }
 
     /// The build that somebody means: of a name without a version the newest, which is no pre-release if there is another.
@@ -323,7 +354,7 @@ impl EngineStore {
     /// [`StoreError::Io`].
     pub fn remove(&self, hash: &Hash) -> Result<bool, StoreError> {
         let mut any = false;
-        for ending in ["bundle", "wasm", "part"] {
+        for ending in ["bundle", "wasm", "part", "fetched"] {
             any |= missing_is_none(self.dir.remove_file(format!("{hash}.{ending}")))?.is_some();
         }
         Ok(any)
@@ -341,18 +372,48 @@ impl EngineStore {
         Ok(bytes)
     }
 
-    fn all_admitted(&self) -> Result<BTreeMap<EngineName, Touches>, StoreError> {
-        let bytes = self.bounded(ADMITTED, ADMITTED_MAX)?;
-        let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| StoreError::Admitted(e.to_string()));
-        Ok(bytes.map(read).transpose()?.unwrap_or_default())
+    fn read_list<T: DeserializeOwned + Default>(&self, name: &'static str, most: usize) -> Result<T, StoreError> {
+        let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| StoreError::List(name, e.to_string()));
+        Ok(self.bounded(name, most)?.map(read).transpose()?.unwrap_or_default())
+    }
+
+    fn put_list<T: Serialize>(&self, name: &'static str, list: &T) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec_pretty(list).map_err(|e| StoreError::List(name, e.to_string()))?;
+        Ok(self.put(name, &bytes)?)
+    }
+
+    /// Yanks that are known of a build, whoever has signed them.
+    ///
+    /// # Errors
+    /// [`StoreError::List`].
+    pub fn yanks(&self, hash: &Hash) -> Result<Vec<String>, StoreError> {
+        let mut all: BTreeMap<Hash, Vec<String>> = self.read_list(YANKED, YANKED_MAX)?;
+        Ok(all.remove(hash).unwrap_or_default())
+    }
+
+    /// Keeps yanks of a build, for ever: also if it is not here, or is here no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_yanks(&self, hash: &Hash, yanks: &[String]) -> Result<(), StoreError> {
+        let mut all: BTreeMap<Hash, Vec<String>> = self.read_list(YANKED, YANKED_MAX)?;
+        let known = all.entry(*hash).or_default();
+        let before = known.len();
+        for yank in yanks {
+            if known.len() < YANKS_MAX && !known.contains(yank) {
+                known.push(yank.clone());
+            }
+        }
+        if known.len() == before { Ok(()) } else { self.put_list(YANKED, &all) }
     }
 
     /// What builds of this name asked for that were admitted, if any were.
     ///
     /// # Errors
-    /// [`StoreError::Admitted`].
+    /// [`StoreError::List`].
     pub fn admitted(&self, name: &EngineName) -> Result<Option<Touches>, StoreError> {
-        Ok(self.all_admitted()?.remove(name))
+        let mut all: BTreeMap<EngineName, Touches> = self.read_list(ADMITTED, ADMITTED_MAX)?;
+        Ok(all.remove(name))
     }
 
     /// From now on builds of this name may ask for as much as this one does.
@@ -360,15 +421,14 @@ impl EngineStore {
     /// # Errors
     /// [`StoreError`].
     pub fn admit(&self, name: &EngineName, touches: &Touches) -> Result<(), StoreError> {
-        let mut all = self.all_admitted()?;
+        let mut all: BTreeMap<EngineName, Touches> = self.read_list(ADMITTED, ADMITTED_MAX)?;
         let touches = match all.remove(name) {
             Some(before) if before.grown(touches).is_none() => return Ok(()),
             Some(before) => before.with(touches),
             None => touches.clone(),
         };
         all.insert(name.clone(), touches);
-        let bytes = serde_json::to_vec_pretty(&all).map_err(|e| StoreError::Admitted(e.to_string()))?;
-        Ok(self.put(ADMITTED, &bytes)?)
+        self.put_list(ADMITTED, &all)
     }
 }
 
@@ -443,14 +503,28 @@ mod tests {
     }
 
     #[test]
-    fn yanks_that_are_known_stay() {
+    fn yanks_that_are_known_stay_also_when_the_build_goes() {
         let (_temp, store) = store();
         let (bundle, _) = published();
-        let mut yanked = bundle.clone();
-        yanked.yanks.push(crate::Logged { entry: "a yank".into(), proof: None });
-        let hash = store.put_bundle(yanked.clone()).unwrap();
+        let hash = Digests::of(b"component").blake3;
+        store.put_yanks(&hash, &["one".into()]).unwrap();
+        store.put_yanks(&hash, &["one".into(), "two".into()]).unwrap();
         store.put_bundle(bundle).unwrap();
-        assert_eq!(store.bundle(&hash).unwrap().unwrap().yanks, yanked.yanks);
+        assert_eq!(store.get(&hash).unwrap().unwrap().yanks, ["one", "two"]);
+        store.remove(&hash).unwrap();
+        assert_eq!(store.yanks(&hash).unwrap(), ["one", "two"]);
+        store.put_yanks(&hash, &(0..100).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+        assert_eq!(store.yanks(&hash).unwrap().len(), YANKS_MAX);
+    }
+
+    #[test]
+    fn what_its_owner_puts_there_is_not_fetched_any_more() {
+        let (_temp, store) = store();
+        let digests = Digests::of(b"component");
+        store.mark_fetched(&digests.blake3).unwrap();
+        assert!(store.is_fetched(&digests.blake3));
+        store.put_component(&digests, b"component").unwrap();
+        assert!(!store.is_fetched(&digests.blake3));
     }
 
     #[test]
@@ -467,6 +541,6 @@ mod tests {
         let all = store.admitted(&name).unwrap().unwrap();
         assert!(all.grown(&touches).is_none() && all.grown(&more).is_none() && touches.grown(&more).is_some());
         fs_write(&temp, ADMITTED, b"{");
-        assert!(matches!(store.admitted(&name), Err(StoreError::Admitted(_))));
+        assert!(matches!(store.admitted(&name), Err(StoreError::List(..))));
     }
 }

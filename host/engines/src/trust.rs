@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::bundle::{Bundle, Look, Step, Trust};
 use crate::checkpoint::Proof;
+use crate::entry::Entry;
 use crate::key::{Role, Verifier};
 use crate::manifest::{Digests, EngineName, Manifest, Touches};
 use crate::witnessed::LogPolicy;
@@ -140,6 +141,8 @@ pub struct Candidate<'a> {
     pub bundle: Option<&'a Bundle>,
     /// Its bytes, if they are there, and what is found in them.
     pub component: Option<(&'a Digests, &'a Look<'a>)>,
+    /// Yanks that are known of it beside its bundle's. Those that nobody has signed whom a rule believes count for nothing.
+    pub yanks: &'a [String],
     /// What an earlier build of this name asked for when it was admitted.
     pub before: Option<&'a Touches>,
     /// Seconds of Unix.
@@ -153,6 +156,8 @@ pub struct RuleVerdict {
     pub rule: usize,
     /// Its own words.
     pub about: String,
+    /// Whether the rule goes by who has published it, and not by its bytes alone.
+    pub published: bool,
     /// What was looked at. Behind what does not hold nothing is looked at.
     pub steps: Vec<Step>,
     /// What becomes of running jobs when the build is taken back.
@@ -219,14 +224,30 @@ impl EnginePolicy {
         Ok(Self { rules })
     }
 
+    /// One that admits nothing.
+    pub fn nothing() -> Self {
+        Self { rules: vec![] }
+    }
+
     /// How many rules it has.
     pub fn rules(&self) -> usize {
         self.rules.len()
     }
 
-    /// Whether some rule could admit an engine of which only the hash is known: whether its bundle is worth having.
-    pub fn could_admit(&self, hash: &Hash) -> bool {
-        self.rules.iter().any(|rule| rule.blake3.is_empty() || rule.blake3.contains(hash))
+    /// Whether some rule could admit, by who has published it, an engine of which only the hash is known: whether its bundle is worth having.
+    pub fn could_be_published(&self, hash: &Hash) -> bool {
+        let could = |rule: &Rule| rule.blake3.is_empty() || rule.blake3.contains(hash);
+        self.rules.iter().any(|rule| !rule.trust.publishers.is_empty() && could(rule))
+    }
+
+    /// The yanks of a bundle that its publisher has signed, as some rule knows that one.
+    pub fn believed_yanks(&self, bundle: &Bundle) -> Vec<String> {
+        let publishers = || self.rules.iter().flat_map(|rule| &rule.trust.publishers);
+        let believed = |yank: &&crate::Logged| {
+            publishers()
+                .any(|key| Manifest::open(&bundle.manifest, key).is_ok_and(|m| is_yank(&yank.entry, key, &m).is_some()))
+        };
+        bundle.yanks.iter().filter(believed).map(|yank| yank.entry.clone()).collect()
     }
 
     /// What each rule makes of a build.
@@ -234,10 +255,23 @@ impl EnginePolicy {
         let judge = |(n, rule): (usize, &Rule)| RuleVerdict {
             rule: n + 1,
             about: rule.about.clone(),
+            published: !rule.trust.publishers.is_empty(),
             steps: rule.judge(build),
             yanked: rule.yanked,
         };
         Judgement(self.rules.iter().enumerate().map(judge).collect())
+    }
+}
+
+/// Why a publisher took a build back, if that is what it has signed here.
+fn is_yank(entry: &str, publisher: &Verifier, manifest: &Manifest) -> Option<String> {
+    match Entry::open(entry.as_bytes(), publisher) {
+        Ok(Entry::Yank { name, version, blake3, reason })
+            if (&name, &version, blake3) == (&manifest.name, &manifest.version, manifest.digests.blake3) =>
+        {
+            Some(reason)
+        }
+        _ => None,
     }
 }
 
@@ -373,6 +407,10 @@ impl Rule {
         if manifest.digests.blake3 != build.hash {
             return Err(("bytes", format!("{name} {version} is {}, not {}", manifest.digests.blake3, build.hash)));
         }
+        let taken_back = |yank: &String| self.trust.publishers.iter().find_map(|key| is_yank(yank, key, &manifest));
+        if let Some(reason) = build.yanks.iter().find_map(taken_back) {
+            return Err(("yank", format!("its publisher took it back: {reason}")));
+        }
         if !self.names.is_empty() {
             let one = self.names.iter().find(|names| names.has(name));
             let one =
@@ -471,7 +509,6 @@ mod tests {
     use super::*;
     use crate::Logged;
     use crate::bundle::tests::{AT, published, witnesses};
-    use crate::entry::Entry;
     use crate::key::Signer;
     use crate::manifest::tests::{example, publisher};
 
@@ -492,7 +529,8 @@ mod tests {
     fn refusal(policy: &EnginePolicy, change: impl FnOnce(&mut Candidate<'static>)) -> Option<&'static str> {
         let (bundle, digests) = (leaked(published().0), leaked(Digests::of(b"component")));
         let component = Some((digests, &its_touches as &Look<'_>));
-        let mut build = Candidate { hash: digests.blake3, bundle: Some(bundle), component, before: None, now: AT };
+        let mut build =
+            Candidate { hash: digests.blake3, bundle: Some(bundle), component, yanks: &[], before: None, now: AT };
         change(&mut build);
         let judged = policy.judge(&build);
         let what = judged.0[0].steps.iter().find_map(|s| s.found.is_err().then_some(s.what));
@@ -547,6 +585,21 @@ mod tests {
         assert_eq!(refusal(&policy, |b| b.component = Some((same, &|| Ok(Touches::default())))), Some("component"));
         assert_eq!(refusal(&policy, |b| b.before = Some(leaked(example().build.touches))), None);
         assert_eq!(refusal(&policy, |b| b.before = Some(leaked(Touches::default()))), Some("ratchet"));
+        // A yank that is known counts whatever the bundle has; what its publisher has not signed does not.
+        let (manifest, its, other) = (example(), publisher("someone"), publisher("other"));
+        let (name, version, blake3) = (manifest.name, manifest.version, manifest.digests.blake3);
+        let yank = Entry::Yank { name: name.clone(), version, blake3, reason: "wrong".into() };
+        let known = |yanks: Vec<String>| refusal(&policy, |b| b.yanks = leaked(yanks));
+        let mut forged = crate::Note::new(yank.to_string()).unwrap();
+        forged.sign(&other, 0).unwrap();
+        assert_eq!(known(vec!["rubbish".into(), forged.to_string()]), None);
+        let signed = yank.sign(&its).unwrap().to_string();
+        assert_eq!(known(vec!["rubbish".into(), signed.clone()]), Some("yank"));
+        let other = Entry::Yank { name, version: semver::Version::new(9, 9, 9), blake3, reason: "wrong".into() };
+        assert_eq!(known(vec![other.sign(&its).unwrap().to_string()]), None, "of another version");
+        let (mut bundle, _) = published();
+        bundle.yanks = [signed.clone(), forged.to_string()].map(|entry| Logged { entry, proof: None }).to_vec();
+        assert_eq!(policy.believed_yanks(&bundle), [signed]);
     }
 
     #[test]
@@ -554,11 +607,12 @@ mod tests {
         let bytes = Digests::of(b"component");
         let text = format!("[[rule]]\nabout = \"own\"\nblake3 = [\"{}\"]\nmemory = \"1KiB\"\n", bytes.blake3);
         let policy = EnginePolicy::parse(&text).unwrap();
-        let build = Candidate { hash: bytes.blake3, bundle: None, component: None, before: None, now: 0 };
+        let build = Candidate { hash: bytes.blake3, bundle: None, component: None, yanks: &[], before: None, now: 0 };
         assert!(policy.judge(&build).admitted().is_some());
         let other = Hash::from_bytes([1; 32]);
         assert!(policy.judge(&Candidate { hash: other, ..build }).admitted().is_none());
-        assert!(policy.could_admit(&bytes.blake3) && !policy.could_admit(&other));
+        // By its bytes alone, nothing is fetched.
+        assert!(!policy.could_be_published(&bytes.blake3) && with("").unwrap().could_be_published(&other));
         let look = || Ok(example().build.touches);
         let judged = policy.judge(&Candidate { component: Some((&bytes, &look)), ..build });
         assert!(judged.refusal().contains("memory"), "{}", judged.refusal());

@@ -156,11 +156,11 @@ mod tests {
     #[test]
     fn the_shipped_policy_admits_the_engine_that_is_built_in_and_no_other() {
         let policy = EnginePolicy::parse(SHIPPED_POLICY).unwrap();
-        let build = |hash| Candidate { hash, bundle: None, component: None, before: None, now: 0 };
+        let build = |hash| Candidate { hash, bundle: None, component: None, yanks: &[], before: None, now: 0 };
         let engine = EngineBinary::built_in().unwrap();
         assert!(policy.judge(&build(engine.hash)).admitted().is_some());
         assert_eq!(Hash::from(blake3::hash(&engine.bytes().unwrap())), engine.hash);
         let other = Hash::from_bytes([1; 32]);
-        assert!(policy.judge(&build(other)).admitted().is_none() && !policy.could_admit(&other));
+        assert!(policy.judge(&build(other)).admitted().is_none() && !policy.could_be_published(&other));
     }
 }

@@ -142,7 +142,7 @@ impl WorkerParts {
             Ok::<_, io::Error>(EngineSetup {
                 policy: taking.policy,
                 policy_file: taking.file,
-                store: EngineStore::open(folder(&paths.builds())?),
+                store: Arc::new(EngineStore::open(folder(&paths.builds())?)),
                 disk: donation.disk / ENGINES_PART,
                 images: paths.engines(),
                 command: command.clone(),

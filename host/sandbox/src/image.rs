@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -29,6 +30,7 @@ pub struct ImageCache {
     dir: PathBuf,
     key: [u8; 32],
     compiler: CellCommand,
+    cancelled: Arc<AtomicBool>,
 }
 
 /// A compiled engine on disk, ready to be mapped by cells.
@@ -83,6 +85,15 @@ pub enum ImageError {
         /// Found.
         actual: blake3::Hash,
     },
+    /// This machine gives no compiler.
+    #[error("the compiler cannot be started: {0}")]
+    Start(io::Error),
+    /// It ended without a word: for want of memory, say.
+    #[error("the compiler ended without a word: {0}")]
+    Ended(String),
+    /// Nobody wants it any more.
+    #[error("the compilation was called off")]
+    Cancelled,
     /// wasmtime refuses it.
     #[error("the engine cannot be compiled: {0}")]
     Compile(String),
@@ -102,7 +113,13 @@ impl ImageCache {
             return Err(ImageError::Unsafe(dir));
         }
         let key = secret(&dir.join("image.key")).map_err(err)?;
-        Ok(Self { dir, key, compiler })
+        Ok(Self { dir, key, compiler, cancelled: Arc::default() })
+    }
+
+    /// Whose compilations end when this is set.
+    #[must_use]
+    pub fn cancelled_by(self, cancelled: Arc<AtomicBool>) -> Self {
+        Self { cancelled, ..self }
     }
 
     /// The image of an engine, compiled if it is not there. `bytes` is called only then, and `on_compile` with their
@@ -138,7 +155,7 @@ impl ImageCache {
             return Err(ImageError::WrongBytes { expected: engine, actual });
         }
         on_compile(bytes.len());
-        let compiled = compile(&self.compiler, variant, &bytes)?;
+        let compiled = compile(&self.compiler, variant, &bytes, &self.cancelled)?;
         self.keep(compiled, &path).map_err(err)?;
         let _ = fs::remove_file(path.with_extension("lock"));
         let file = self.authentic(&path).map_err(err)?.ok_or_else(|| err(io::ErrorKind::InvalidData.into()))?;
@@ -210,8 +227,13 @@ fn fingerprint(engine: &Engine) -> blake3::Hash {
 }
 
 /// Runs the compiler in a cell; what it wrote.
-fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<File, ImageError> {
-    let failed = |e: io::Error| ImageError::Compile(format!("the compiler cannot be started: {e}"));
+fn compile(
+    command: &CellCommand,
+    variant: Variant,
+    component: &[u8],
+    cancelled: &AtomicBool,
+) -> Result<File, ImageError> {
+    let failed = ImageError::Start;
     let mut input = memory_file("eider-component").map_err(failed)?;
     input.write_all(component).and_then(|()| input.rewind()).map_err(failed)?;
     let output = memory_file("eider-image").map_err(failed)?;
@@ -243,10 +265,11 @@ fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
         }
-        if Instant::now() > deadline {
+        let (late, cancelled) = (Instant::now() > deadline, cancelled.load(Ordering::Relaxed));
+        if late || cancelled {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(ImageError::CompileTime(seconds));
+            return Err(if cancelled { ImageError::Cancelled } else { ImageError::CompileTime(seconds) });
         }
         std::thread::sleep(Duration::from_millis(20));
     };
@@ -255,7 +278,7 @@ fn compile(command: &CellCommand, variant: Variant, component: &[u8]) -> Result<
         return Ok(output);
     }
     let said = said.join().unwrap_or_default();
-    Err(ImageError::Compile(if said.is_empty() { status.to_string() } else { said }))
+    Err(if said.is_empty() { ImageError::Ended(status.to_string()) } else { ImageError::Compile(said) })
 }
 
 /// Where the kernel can (6.16 and later on ext4), what is read from disk through this is in the page cache in pages of 2 MiB,

@@ -180,7 +180,7 @@ impl<'a> JobTask<'a> {
         let decline = {
             let admission = self.shared.admission.lock();
             match admission.consider(offer, unix_now()) {
-                Err(decline) if decline.reason == DeclineReason::Engine && !admission.knows(&offer.engine) => decline,
+                Err(decline) if decline.reason == DeclineReason::Engine => decline,
                 considered => return considered,
             }
         };

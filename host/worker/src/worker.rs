@@ -213,7 +213,8 @@ impl Worker {
         tasks.spawn(accept::accept(shared.clone(), tasks.clone()));
         tasks.spawn(follow_owner(shared.clone()));
         tasks.spawn(tidy(shared.clone()));
-        tasks.spawn(engines::watch(shared.clone()));
+        tasks.spawn(engines::restore(shared.clone()));
+        tasks.spawn(engines::look(shared.clone()));
         if let Some(attester) = setup.attester {
             tasks.spawn(collateral::renew(attester, shared.shutdown.clone()));
         }

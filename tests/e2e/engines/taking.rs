@@ -223,7 +223,7 @@ fn a_worker_takes_an_engine_that_it_never_saw_if_its_owner_trusts_who_made_it() 
         .output()
         .unwrap();
     let (code, words) = said(&told);
-    assert!(code == Some(1) && words.contains("known from now on"), "{words}");
+    assert!(code == Some(1) && words.contains("is known here from now on"), "{words}");
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let (code, words) = p.queries("someone/good", &trusting, "0s");
@@ -494,7 +494,7 @@ async fn strangers_who_hand_out_what_is_wrong_are_refused_and_another_serves() {
         (Hands::Bundle(vec![b'['; 1 << 20]), engine, DeclineReason::Engine, "not a bundle"),
         (Hands::Bundle(flipped(bundle.len() / 2)), engine, DeclineReason::Engine, "rule 1"),
         // What is published of another engine.
-        (Hands::Bundle(bundle.clone()), other, DeclineReason::Engine, "bytes: someone/good 1.0.0 is"),
+        (Hands::Bundle(bundle.clone()), other, DeclineReason::Engine, "what is published as someone/good 1.0.0 is"),
         (right(Some(0)), engine, DeclineReason::Busy, "do not match the root"),
         (right(Some(component.len() - 1)), engine, DeclineReason::Busy, "do not match the root"),
         (right(None), engine, DeclineReason::Busy, "cannot be had"),
@@ -506,6 +506,77 @@ async fn strangers_who_hand_out_what_is_wrong_are_refused_and_another_serves() {
         hands.abort();
     }
     assert_eq!(p.adds("1.0.0.bundle", "1.0.0.wasm").0, Some(0));
+    let (code, words) = p.queries("someone/good", &donor, "60s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yank_that_is_known_is_not_undone_by_who_brings_what_was_published_before() {
+    let p = Publisher::with_an_engine();
+    let component = fs::read(p.at("1.0.0.wasm")).unwrap();
+    let engine = Hash::from(blake3::hash(&component));
+    let before = fs::read_to_string(p.at("1.0.0.bundle")).unwrap();
+    p.ok(&["engine", "yank", "1.0.0.bundle", "--reason", "wrong answers", "--key", "someone.key"]);
+    let yanked = fs::read(p.at("1.0.0.bundle")).unwrap();
+    // The same manifest, with the signature of a key that nobody knows beside its own.
+    let junk = "{\n        \"keyid\": \"x+00000000\",\n        \"sig\": \"AAAA\"\n      },\n      ";
+    let marker = "\"signatures\": [\n      ";
+    assert!(before.contains(marker), "{before}");
+    let beside = before.replacen(marker, &format!("{marker}{junk}"), 1);
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    let handed = async |donor: &Donor, bundle: &[u8]| {
+        let peer = Peer::dial(donor).await;
+        let (bundle, component) = (bundle.to_vec(), component.clone());
+        let hands = peer.hands(Hands::Component { bundle, component, wrong_at: Some(0) });
+        let decline = peer.answer(engine).await;
+        hands.abort();
+        decline.detail
+    };
+    // Who brings the yank is refused, and it is known from then on: also after a restart, and whatever else is removed.
+    assert!(handed(&donor, &yanked).await.contains("took it back: wrong answers"));
+    drop(donor);
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    for bundle in [before.as_bytes(), beside.as_bytes()] {
+        let why = handed(&donor, bundle).await;
+        assert!(why.contains("took it back: wrong answers"), "{why}");
+    }
+}
+
+#[test]
+fn a_proof_that_has_grown_old_is_made_anew_and_brought_by_who_asks() {
+    let p = Publisher::with_an_engine();
+    let aged = |about: &str| {
+        let more = format!("names = [\"someone/*\"] # {about}\ncheckpoint_age = \"45s\"");
+        p.policy("trusting.toml", &p.key("someone"), &more);
+        let text = fs::read_to_string(p.at("trusting.toml")).unwrap();
+        fs::write(p.at("policy.new"), text.replace("about = \"", &format!("about = \"{about} "))).unwrap();
+        fs::rename(p.at("policy.new"), p.at("trusting.toml")).unwrap();
+    };
+    aged("first");
+    let fresh = || {
+        for name in ["a.example", "b.example"] {
+            assert!(p.witness(name, false).status.success());
+        }
+        p.prove("1.0.0.bundle");
+        assert_eq!(p.adds("1.0.0.bundle", "1.0.0.wasm").0, Some(0));
+    };
+    let donor = Donor::start(&p, "donor", "trusting.toml");
+    fresh();
+    let (code, words) = p.queries("someone/good", &donor, "60s");
+    assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());
+    std::thread::sleep(Duration::from_secs(46));
+    // The policy is asked again where it has changed, and else each minute.
+    aged("second");
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (code, words) = p.queries_bare("1.0.0.wasm", &donor, "0s");
+        if code == Some(3) && words.contains("within the last 45s") {
+            break;
+        }
+        assert!(Instant::now() < until, "{words}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    fresh();
     let (code, words) = p.queries("someone/good", &donor, "60s");
     assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());
 }

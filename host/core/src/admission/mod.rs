@@ -48,6 +48,8 @@ pub struct Admission {
     leases: HashMap<OfferId, Lease>,
     /// Bytes of memory that jobs cannot have for now, because an engine is made ready.
     aside: u64,
+    /// Bytes of disk that engines take.
+    engines_disk: u64,
     dispatched: Dispatched,
     /// Why no job is taken now, if none is.
     closed: Option<String>,
@@ -67,7 +69,15 @@ impl Admission {
 
     /// A worker with these engines.
     pub fn new(donation: Donation, engines: BTreeMap<Hash, EngineStand>) -> Self {
-        Self { donation, engines, leases: HashMap::new(), aside: 0, dispatched: Dispatched::default(), closed: None }
+        Self {
+            donation,
+            engines,
+            leases: HashMap::new(),
+            aside: 0,
+            engines_disk: 0,
+            dispatched: Dispatched::default(),
+            closed: None,
+        }
     }
 
     /// What the worker makes of an engine from now on; nothing, if it does not know it any more. Jobs that run go on.
@@ -105,6 +115,21 @@ impl Admission {
     /// Whether jobs that run have still more memory than is left to them by what was set aside.
     pub fn is_overdrawn(&self) -> bool {
         self.sum(|l| l.memory).saturating_add(self.aside) > self.donation.job_memory()
+    }
+
+    /// Takes bytes of disk for an engine, if those that jobs hold leave so much; whether they do.
+    pub fn take_disk(&mut self, bytes: u64) -> bool {
+        let held = self.sum(|l| l.inputs.saturating_add(l.result)).saturating_add(self.engines_disk);
+        let fits = held.saturating_add(bytes) <= self.donation.disk;
+        if fits {
+            self.engines_disk += bytes;
+        }
+        fits
+    }
+
+    /// What engines take of the disk is so many bytes more or less, which was found out afterwards.
+    pub fn change_disk(&mut self, more: u64, less: u64) {
+        self.engines_disk = self.engines_disk.saturating_add(more).saturating_sub(less);
     }
 
     /// Memory that jobs can have if nothing is set aside, bytes.
@@ -147,7 +172,8 @@ impl Admission {
             let detail = format!("{free_jobs} jobs and {free_memory} bytes of memory are free for you now");
             return no(DeclineReason::Busy, detail);
         }
-        let free_disk = self.free(&offer.requester, self.donation.disk, |l| l.inputs.saturating_add(l.result));
+        let disk = self.donation.disk.saturating_sub(self.engines_disk);
+        let free_disk = self.free(&offer.requester, disk, |l| l.inputs.saturating_add(l.result));
         if Donation::inputs_disk(&offer.inputs).saturating_add(offer.limits.result) > free_disk {
             return no(DeclineReason::Busy, format!("{free_disk} bytes of disk are free for you now"));
         }

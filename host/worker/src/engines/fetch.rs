@@ -1,14 +1,15 @@
 //! An engine's bundle and component, from a requester that hands it out.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use eider_engines::{BUNDLE_MAX, Bundle, Digests, EngineStore, Part, StoreError};
-use eider_net::{BlobError, BlobSink, Connection, JobStream, Pace, StreamError};
+use eider_net::{BlobSink, Connection, JobStream, Pace, StreamError};
 use eider_protocol::{EngineFetch, EnginePart, Hash, Kind, Published};
 
-use super::Why;
+use super::{Why, own};
 
 /// A requester that serves more slowly than this is given up; what came stays, and another can go on.
 const PACE: Pace = Pace { least: 64 << 10, within: Duration::from_secs(10) };
@@ -56,7 +57,7 @@ pub(super) async fn bundle(connection: &Connection, engine: Hash) -> Result<Bund
 /// A component, into the store, from where it broke off.
 pub(super) async fn component(
     connection: &Connection,
-    store: &EngineStore,
+    store: &Arc<EngineStore>,
     digests: &Digests,
     on: impl Fn(u64) + Send,
 ) -> Result<(), Why> {
@@ -65,7 +66,9 @@ pub(super) async fn component(
         e => broken(e),
     };
     let (engine, size) = (digests.blake3, digests.size);
-    let mut part = store.part(&engine, size).map_err(stored)?;
+    let of = store.clone();
+    let part = tokio::task::spawn_blocking(move || of.part(&engine, size)).await;
+    let mut part = part.map_err(own)?.map_err(stored)?;
     let start = part.have();
     on(start);
     if start < size {
@@ -73,15 +76,11 @@ pub(super) async fn component(
         let mut sink = ToPart { part: &mut part, on };
         let received = eider_net::receive(&mut stream.receiver, engine.into(), size, (start, size), &mut sink, PACE);
         let time = COMPONENT + Duration::from_secs(size / RATE);
-        match tokio::time::timeout(time, received).await {
-            Ok(Ok(())) => {}
-            // It was asked for by this hash: only who sends it is at fault.
-            Ok(Err(e @ BlobError::WrongBytes(_))) => return Err(broken(e)),
-            Ok(Err(e)) => return Err(broken(e)),
-            Err(e) => return Err(broken(e)),
-        }
+        tokio::time::timeout(time, received).await.map_err(broken)?.map_err(broken)?;
     }
-    store.complete(part, digests).map(drop).map_err(stored)
+    let (store, digests) = (store.clone(), digests.clone());
+    let completed = tokio::task::spawn_blocking(move || store.complete(part, &digests).map(drop)).await;
+    completed.map_err(own)?.map_err(stored)
 }
 
 struct InMemory(Vec<u8>);

@@ -1,6 +1,7 @@
 //! From a component in the store to an engine that is run: looked into, compiled in the jail, tried in a cell.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eider_engines::{Candidate, Digests, Look, Stored, Touches, Yanked};
@@ -10,7 +11,7 @@ use eider_sandbox::{BrokerError, CellCommand, Image, ImageCache, ImageError, Poo
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engines, Here, Stage, Why, now_s, touches_of};
+use super::{Engines, Here, Stage, Why, now_s, own, remove_images, touches_of};
 use crate::worker::Shared;
 
 /// What a new engine is tried with.
@@ -19,8 +20,11 @@ const TRIAL: &str = "SELECT 1";
 const TRIAL_TIME: Duration = Duration::from_secs(60);
 /// What it may use: what an engine wants before its job, and as much again.
 const TRIAL_MEMORY: u64 = 2 * limits::IDLE_MEMORY;
-/// How long memory is waited for: by then every job that ran has ended.
+/// How long memory and the owner are waited for: by then every job that ran has ended.
 const MEMORY_TIME: Duration = Duration::from_secs(3_600);
+/// An image has so many times the bytes of its component, and so many more: DuckDB's has four times as many.
+const IMAGE_FACTOR: u64 = 6;
+const IMAGE_MORE: u64 = 4 << 20;
 /// Milliseconds that compiling takes for each MB of a component, by what DuckDB takes on two shared cores.
 const COMPILE_MS_PER_MB: u64 = 700;
 
@@ -43,6 +47,25 @@ impl Drop for Aside<'_> {
     }
 }
 
+/// Compiled images, which are removed with this.
+struct Images(Vec<Image>);
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        remove_images(&self.0.iter().map(|image| image.path().to_owned()).collect::<Vec<_>>());
+    }
+}
+
+/// Calls a compilation off when it is dropped, or before.
+#[derive(Default)]
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 struct NoInputs;
 
 impl InputReader for NoInputs {
@@ -52,13 +75,20 @@ impl InputReader for NoInputs {
 }
 
 impl Engines {
-    /// Makes a build of the store one that is run. One at a time is compiled, in memory that jobs do not have meanwhile.
+    /// Makes a build of the store one that is run. One at a time is compiled, in memory that jobs do not have meanwhile, and while the machine's
+    /// owner lets jobs run.
     pub(super) async fn make(&self, shared: &Shared, stored: &Stored) -> Result<(), Why> {
         let (engine, size) = (stored.hash, stored.manifest.digests.size);
-        let bytes = Arc::new(self.setup.store.component_bytes(&engine).map_err(|e| Why::Broken(e.to_string()))?);
-        let yanked = self.look_into(stored, bytes.clone()).await?;
-        self.stage(engine, Stage::Waiting);
-        let _alone = self.compiler.lock().await;
+        let variants = &self.setup.variants;
+        let image_bytes = size.saturating_mul(IMAGE_FACTOR).saturating_add(IMAGE_MORE);
+        let disk = image_bytes.saturating_mul(variants.len() as u64);
+        if disk.saturating_add(size) > self.setup.disk {
+            let most = self.setup.disk;
+            return Err(Why::TooLarge(format!(
+                "it and its images take about {} bytes of disk, of which engines may have {most} here",
+                disk.saturating_add(size)
+            )));
+        }
         let memory = limits::compile_memory(size);
         let most = shared.admission.lock().job_memory();
         if memory > most {
@@ -66,39 +96,38 @@ impl Engines {
                 "compiling it takes about {memory} bytes of memory, {most} are donated"
             )));
         }
+        self.stage(engine, Stage::Waiting);
+        let place = self.queue.take(()).ok_or_else(|| Why::NoRoom("other engines are compiled first".into()))?;
+        let _alone = self.compiler.lock().await;
+        drop(place);
+        if self.is_here(&engine) {
+            return Ok(());
+        }
         let aside = Aside::new(shared, memory);
         let since = Instant::now();
-        while shared.admission.lock().is_overdrawn() {
+        loop {
+            let overdrawn = shared.admission.lock().is_overdrawn();
+            if !overdrawn && shared.closed.borrow().is_none() {
+                break;
+            }
             if since.elapsed() > MEMORY_TIME {
-                return Err(Why::NoRoom("there was no memory to compile it in".into()));
+                return Err(Why::NoRoom("there was no time to compile it in".into()));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let about = Duration::from_millis(
-            size.saturating_mul(COMPILE_MS_PER_MB) / 1_000_000 * self.setup.variants.len() as u64,
-        );
+        let room = self.room(shared, disk)?;
+        let bytes = Arc::new(self.on_disk(move |store| store.component_bytes(&engine)).await?);
+        let yanked = self.look_into(stored, bytes.clone()).await?;
+        let about = Duration::from_millis(size.saturating_mul(COMPILE_MS_PER_MB) / 1_000_000 * variants.len() as u64);
         self.stage(engine, Stage::Compiling { since: Instant::now(), about });
-        let mut images = vec![];
-        for variant in &self.setup.variants {
-            images.push(self.compile(engine, *variant, memory, bytes.clone()).await?);
+        let mut images = Images(vec![]);
+        for variant in variants {
+            images.0.push(self.compile(shared, engine, *variant, memory, bytes.clone()).await?);
         }
-        let on_disk = |image: &Image| std::fs::metadata(image.path()).map_or(0, |m| m.len());
-        // The component is in the store, and counted with it.
-        let disk = images.iter().map(on_disk).sum();
-        let room = self.room(shared, disk);
-        let paths: Vec<_> = images.iter().map(|image| image.path().to_owned()).collect();
-        let made = match room {
-            Ok(_room) => self.try_and_add(shared, stored, yanked, images, disk).await,
-            Err(why) => Err(why),
-        };
-        if made.is_err() {
-            for path in paths {
-                let _ = std::fs::remove_file(&path);
-                let _ = std::fs::remove_file(path.with_extension("mac"));
-            }
-        }
-        drop(aside);
-        made
+        self.try_and_add(shared, stored, yanked, images).await?;
+        drop((room, aside));
+        self.count(shared);
+        Ok(())
     }
 
     /// Compares the bytes with what is published of them, and asks the policy once more, which rules on what they ask for.
@@ -111,14 +140,15 @@ impl Engines {
                 None => Ok((Digests::of(&bytes), touches_of(&found))),
             }
         });
-        let looked = looked.await.map_err(|e| Why::Broken(e.to_string()))?;
-        let (digests, touches) = looked.map_err(Why::Useless)?;
-        let before = self.setup.store.admitted(&stored.manifest.name).map_err(|e| Why::Broken(e.to_string()))?;
+        let (digests, touches) = looked.await.map_err(own)?.map_err(Why::Useless)?;
+        let name = stored.manifest.name.clone();
+        let before = self.on_disk(move |store| store.admitted(&name)).await?;
         let look = || Ok::<Touches, String>(touches.clone());
         let build = Candidate {
             hash: stored.hash,
             bundle: Some(&stored.bundle),
             component: Some((&digests, &look as &Look<'_>)),
+            yanks: &stored.yanks,
             before: before.as_ref(),
             now: now_s(),
         };
@@ -127,18 +157,48 @@ impl Engines {
         Ok(rule.yanked)
     }
 
-    async fn compile(&self, engine: Hash, variant: Variant, memory: u64, bytes: Arc<Vec<u8>>) -> Result<Image, Why> {
+    /// An image; called off when the machine's owner wants the machine.
+    async fn compile(
+        &self,
+        shared: &Shared,
+        engine: Hash,
+        variant: Variant,
+        memory: u64,
+        bytes: Arc<Vec<u8>>,
+    ) -> Result<Image, Why> {
         let command = CellCommand { compile_memory: memory, ..self.setup.command.clone() };
         let folder = self.setup.images.clone();
-        let compiled = tokio::task::spawn_blocking(move || {
-            let cache = ImageCache::open(folder, command)?;
+        let called_off = Cancel::default();
+        let cancelled = called_off.0.clone();
+        let compiling = tokio::task::spawn_blocking(move || {
+            let cache = ImageCache::open(folder, command)?.cancelled_by(cancelled);
             cache.image(engine.into(), variant, || Ok(bytes.to_vec()), |_| {})
         });
-        let compiled = compiled.await.map_err(|e| Why::Broken(e.to_string()))?;
-        compiled.map_err(|e| match e {
-            ImageError::Io { .. } | ImageError::Unsafe(_) => Why::Broken(e.to_string()),
-            e => Why::Useless(e.to_string()),
+        tokio::pin!(compiling);
+        let mut closed = shared.closed.clone();
+        let objected = async move { closed.wait_for(Option::is_some).await.is_ok() };
+        let compiled = tokio::select! {
+            compiled = &mut compiling => compiled,
+            true = objected => {
+                called_off.0.store(true, Ordering::Relaxed);
+                compiling.await
+            }
+        };
+        compiled.map_err(own)?.map_err(|e| match e {
+            ImageError::Compile(_) | ImageError::TooLarge(_) | ImageError::WrongBytes { .. } => {
+                Why::Useless(e.to_string())
+            }
+            ImageError::Cancelled => Why::NoRoom("the machine's owner needs it".into()),
+            // Of this machine: another may have more time, memory, disk.
+            e => Why::Failed(e.to_string()),
         })
+    }
+
+    fn is_published(&self, stored: &Stored) -> bool {
+        let (hash, yanks) = (stored.hash, &stored.yanks[..]);
+        let build =
+            Candidate { hash, bundle: Some(&stored.bundle), component: None, yanks, before: None, now: now_s() };
+        self.judge(&build).0.iter().any(|rule| rule.published && rule.admits())
     }
 
     /// Before it is offered, it has run.
@@ -147,28 +207,33 @@ impl Engines {
         shared: &Shared,
         stored: &Stored,
         yanked: Yanked,
-        images: Vec<Image>,
-        disk: u64,
+        mut images: Images,
     ) -> Result<(), Why> {
         let engine = stored.hash;
         let name = format!("{} {}", stored.manifest.name, stored.manifest.version);
         let pools: Vec<Pool> =
-            images.iter().map(|image| Pool::start(self.setup.command.clone(), image.clone(), 1)).collect();
+            images.0.iter().map(|image| Pool::start(self.setup.command.clone(), image.clone(), 1)).collect();
         for pool in &pools {
             let tried = tokio::time::timeout(TRIAL_TIME, trial(engine, pool)).await;
-            tried.map_err(|_| Why::Useless(format!("it does not answer {TRIAL:?} in time")))??;
+            tried.map_err(|_| Why::Failed(format!("it does not answer {TRIAL:?} in time")))??;
         }
-        let touches = &stored.manifest.build.touches;
-        self.setup.store.admit(&stored.manifest.name, touches).map_err(|e| Why::Broken(e.to_string()))?;
+        // What its owner's rule of bytes alone admits opens nothing for others of the name, which anybody can have given it.
+        if self.is_published(stored) {
+            let (name, touches) = (stored.manifest.name.clone(), stored.manifest.build.touches.clone());
+            self.on_disk(move |store| store.admit(&name, &touches)).await?;
+        }
         let idle = self.setup.idle_cell * pools.len() as u64;
+        let images = std::mem::take(&mut images.0);
+        let on_disk = |image: &Image| std::fs::metadata(image.path()).map_or(0, |m| m.len());
         let here = Here {
             name: name.clone(),
-            disk,
+            disk: images.iter().map(on_disk).sum(),
             idle,
             images: images.iter().map(|image| image.path().to_owned()).collect(),
             used: Instant::now(),
             users: Arc::default(),
             yanked,
+            stands: true,
             gone: CancellationToken::new(),
             looked: None,
         };
@@ -176,16 +241,19 @@ impl Engines {
             self.setup.pools.add(pool);
         }
         let profiles = images.iter().map(|image| image.variant().profile().to_string()).collect();
-        self.state.lock().here.insert(engine, here);
-        let mut admission = shared.admission.lock();
-        admission.change_idle(idle, 0);
-        admission.set_engine(engine, Some(Ok(profiles)));
+        {
+            let mut state = self.state.lock();
+            state.here.insert(engine, here);
+            let mut admission = shared.admission.lock();
+            admission.change_idle(idle, 0);
+            admission.set_engine(engine, Some(Ok(profiles)));
+        }
         tracing::info!("engine {name} ({}) is run from now on", engine.short());
         Ok(())
     }
 }
 
-/// One query in one cell.
+/// What it is, and one query, each in a cell.
 async fn trial(engine: Hash, pool: &Pool) -> Result<(), Why> {
     let variant = pool.image().variant();
     let runner = CellRunner::new([pool.clone()], std::env::temp_dir(), Arc::new(Uncounted));
@@ -193,9 +261,10 @@ async fn trial(engine: Hash, pool: &Pool) -> Result<(), Why> {
     let fuel = (variant == Variant::Metered).then_some(limits::IDLE_FUEL);
     let limits = Limits { memory: TRIAL_MEMORY, result: 1 << 20, run_ms: 60_000, fuel };
     let work = Work { task, limits, engine, variant };
-    let useless = |e: &dyn std::fmt::Display| Why::Useless(format!("it does not run: {e}"));
-    let cell = pool.take().await.map_err(|e| useless(&e))?;
-    let described = cell.describe().await.map_err(|e| useless(&e))?;
+    // Of this machine, or of the engine: a cell that ends does not say which.
+    let failed = |e: &dyn std::fmt::Display| Why::Failed(format!("it does not run: {e}"));
+    let cell = pool.take().await.map_err(|e| failed(&e))?;
+    let described = cell.describe().await.map_err(|e| failed(&e))?;
     described.map_err(|e| Why::Useless(format!("it does not say what it is: {e}")))?;
     let (progress, _) = watch::channel(Progress { stage: JobStage::Preparing, done: 0, bytes_read: 0 });
     match runner.run(work, &NoInputs, progress).await {
@@ -205,6 +274,6 @@ async fn trial(engine: Hash, pool: &Pool) -> Result<(), Why> {
                 Err(Why::Useless(format!("{TRIAL:?} fails in it: {kind}: {message}")))
             }
         },
-        Err(e) => Err(useless(&e)),
+        Err(e) => Err(failed(&e)),
     }
 }

@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(manifest) = Manifest::read(&bundle.manifest) else { return };
     let hash = manifest.digests.blake3;
-    let build = Candidate { hash, bundle: Some(&bundle), component: None, before: None, now: 0 };
+    let build = Candidate { hash, bundle: Some(&bundle), component: None, yanks: &[], before: None, now: 0 };
     assert!(POLICY.judge(&build).admitted().is_none());
     assert!(manifest.build.touches.grown(&manifest.build.touches).is_none());
 });
