@@ -83,10 +83,14 @@ pub(crate) fn add(path: &Path, component: Option<&Path>, policy: Option<&Path>) 
     let here = store.get(&hash)?.is_some_and(|stored| stored.whole);
     ensure!(here || bytes.is_some(), "{name} is not here yet: give the engine itself too");
     store.put_bundle(bundle)?;
-    if let Some(bytes) = bytes {
-        store.put_component(&manifest.digests, &bytes)?;
+    match bytes {
+        Some(bytes) => store.put_component(&manifest.digests, &bytes)?,
+        None => store.keep(&hash)?,
     }
-    store.admit(&manifest.name, &manifest.build.touches)?;
+    // What a rule of bytes alone admits opens nothing for others of the name, which anybody can have given it.
+    if judgement.by_publisher() {
+        store.admit(&manifest.name, &manifest.build.touches)?;
+    }
     println!("{hash} {name}");
     Ok(ExitCode::SUCCESS)
 }
@@ -100,12 +104,12 @@ pub(crate) fn list(policy: Option<&Path>) -> Result<ExitCode> {
         Some(rule) => format!("admitted by rule {} ({})", rule.rule, word(&rule.about)),
         None => format!("NOT admitted: {}", judgement.refusal()),
     };
-    println!("{} {} (built in) {}", built_in.hash.short(), built_in.name, verdict(&judgement));
+    println!("{} {} (built in) {}", built_in.hash, built_in.name, verdict(&judgement));
     for stored in store.list()? {
         let m = &stored.manifest;
         let judgement = judged(&policy, &store, Some(m), Some(&stored.bundle), None, stored.hash)?;
         let whole = if stored.whole { String::new() } else { " (its bytes are not here)".into() };
-        println!("{} {} {}{whole} {}", stored.hash.short(), m.name, m.version, verdict(&judgement));
+        println!("{} {} {}{whole} {}", stored.hash, m.name, m.version, verdict(&judgement));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,7 +121,10 @@ pub(crate) fn show(engine: &Wanted, licenses: bool) -> Result<ExitCode> {
         println!("{}", message(&m.build.licenses));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("engine   {} {}", m.name, m.version);
+    println!(
+        "engine   {} {}, by its manifest's word; `eider engine policy explain` checks whose that is",
+        m.name, m.version
+    );
     println!("blake3   {}", m.digests.blake3);
     println!("sha256   {}", hex::encode(m.digests.sha256));
     println!("bytes    {}{}", m.digests.size, if stored.whole { "" } else { ", which are not here" });
@@ -128,6 +135,10 @@ pub(crate) fn show(engine: &Wanted, licenses: bool) -> Result<ExitCode> {
         let most = most
             .map_or_else(|| "no maximum".into(), |most| format!("at most {}", ByteSize(most.saturating_mul(65536))));
         println!("memory   {}, {most}", ByteSize(initial.saturating_mul(65536)));
+    }
+    for (initial, most) in &m.build.touches.tables {
+        let most = most.map_or_else(|| "no maximum".into(), |most| format!("at most {most}"));
+        println!("table    {initial} entries, {most}");
     }
     match &m.build.provenance {
         Some(provenance) => println!("built    {}", message(serde_json::to_string_pretty(provenance)?)),
@@ -154,7 +165,7 @@ pub(crate) fn approve(path: &Path) -> Result<ExitCode> {
     let touches = &manifest.build.touches;
     match store.admitted(&manifest.name)? {
         Some(before) => match before.grown(touches) {
-            Some(more) => println!("from now on builds of {} may, too: {}", manifest.name, word(more)),
+            Some(more) => println!("from now on builds of {} may ask for this, too: {}", manifest.name, word(more)),
             None => println!("builds of {} may that already", manifest.name),
         },
         None => println!(
@@ -182,7 +193,8 @@ pub(crate) fn explain(engine: &str, component: Option<&Path>, policy: Option<&Pa
         let bytes = component.map(component_bytes).transpose()?;
         (Manifest::read(&bundle.manifest)?.digests.blake3, Some(bundle), bytes)
     } else {
-        let wanted = engine.parse::<Wanted>().context("it is no file either")?;
+        let wanted = engine.parse::<Wanted>();
+        let wanted = wanted.with_context(|| format!("{} is no file, and no name of an engine", word(engine)))?;
         match (store.find(&wanted), wanted) {
             (Ok(stored), _) => {
                 let bytes = if stored.whole { Some(store.component_bytes(&stored.hash)?) } else { None };

@@ -83,7 +83,7 @@ pub(crate) enum EngineCommand {
     Add {
         /// A bundle of `eider engine pack`, best with the log's proof.
         bundle: PathBuf,
-        /// The engine itself. Without, what the store has of it learns what is new in the bundle: a yank, a newer proof.
+        /// The engine itself. Without, what is new in the bundle is taken, a yank or a newer proof; and a build that was fetched for jobs is kept.
         component: Option<PathBuf>,
         /// The engine policy; `engines.toml` in EIDER_HOME, or as shipped, unless said.
         #[arg(long, value_name = "FILE")]

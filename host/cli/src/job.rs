@@ -77,6 +77,7 @@ fn formats() -> impl TypedValueParser<Value = OutputFormat> {
 #[serde(deny_unknown_fields)]
 struct EngineLock {
     engine: String,
+    /// As `eider engine list` shows it.
     blake3: String,
 }
 
@@ -99,15 +100,15 @@ impl JobArgs {
             return Ok((engine, stored));
         }
         let lock: EngineLock = toml::from_str(&keyfile::text(path, LOCK_MAX)?).with_context(|| format!("{shown}"))?;
-        // The built-in engine is in no store.
-        let built_in = EngineBinary::built_in()?;
-        let named = if self.engine.is_none() && built_in.hash.to_string() != lock.blake3 {
-            Some(&lock.blake3)
-        } else {
-            self.engine.as_ref()
+        let found = match &self.engine {
+            Some(named) => setup::engine(Some(named)),
+            // The built-in engine is in no store.
+            None if EngineBinary::built_in()?.hash.to_string() == lock.blake3 => setup::engine(None),
+            None => setup::engine(Some(&lock.blake3)).with_context(|| {
+                format!("{shown} pins {}; if that is a file, name it with --engine", words::word(&lock.engine))
+            }),
         };
-        let (engine, stored) = setup::engine(named.map(String::as_str))
-            .with_context(|| format!("{shown} names {}", words::word(&lock.engine)))?;
+        let (engine, stored) = found?;
         if engine.hash.to_string() != lock.blake3 {
             bail!(
                 "{shown} is of {} ({}), and {} is {}: remove the file to take it",

@@ -38,7 +38,7 @@ pub(crate) struct WorkerArgs {
     /// Processor threads: a job runs on one, so no more jobs than this run at a time.
     #[arg(long)]
     threads: Option<u32>,
-    /// Disk for cached inputs and results together.
+    /// Disk for cached inputs, results, and engines that are fetched, together.
     #[arg(long)]
     disk: Option<ByteSize>,
     /// Data classes that are served: public, internal, and with proven hardware sensitive.
@@ -51,7 +51,7 @@ pub(crate) struct WorkerArgs {
     /// list`. Repeat for more.
     #[arg(long = "engine", value_name = "ENGINE")]
     engines: Vec<String>,
-    /// Which engine builds are run, and fetched when jobs ask for them; see policies/engines.toml. By `engines.toml` in EIDER_HOME, or
+    /// Whether the built-in engine is run, and which builds are fetched and run when jobs ask for them; see policies/engines.toml. By `engines.toml` in EIDER_HOME, or
     /// as shipped, unless said.
     #[arg(long, value_name = "FILE")]
     engine_policy: Option<PathBuf>,

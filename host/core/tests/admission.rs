@@ -347,3 +347,38 @@ fn a_requester_whose_offers_fill_what_is_remembered_of_it_waits_until_they_expir
     let later = Offer { issued_at: LAST + 1, ..offer(1, MIB, 0, 1) };
     a.admit(id(65_536), &later, LAST + 1).unwrap();
 }
+
+#[test]
+fn engines_have_memory_and_disk_that_jobs_do_not_have_meanwhile() {
+    let mut a = admission(donation());
+    let wants = |memory: u64| offer(1, memory, 0, 1);
+    let all = a.job_memory();
+    a.admit(id(1), &wants(200 * MIB), NOW).unwrap();
+    assert!(!a.is_overdrawn());
+    a.set_aside(all - 200 * MIB);
+    assert!(a.is_overdrawn(), "the job has its cell's memory, too");
+    assert!(busy(a.consider(&wants(MIB), NOW)));
+    a.committed(&id(1), 0);
+    assert!(!a.is_overdrawn());
+    a.put_back(all - 200 * MIB);
+    assert!(a.consider(&wants(MIB), NOW).is_ok());
+    // Cells that wait take theirs for as long as they wait.
+    a.change_idle(100 * MIB, 0);
+    assert_eq!(a.job_memory(), all - 100 * MIB);
+    a.change_idle(0, 100 * MIB);
+    assert_eq!(a.job_memory(), all);
+    // Disk that jobs hold is not given away, and what engines hold is not promised to jobs.
+    a.admit(id(2), &offer(1, MIB, 0, 300), NOW).unwrap();
+    assert!(!a.take_disk(u64::MAX / 2) && !a.take_disk(701) && a.take_disk(700) && !a.take_disk(1));
+    assert!(busy(a.consider(&offer(2, MIB, 0, 1), NOW)));
+    a.change_disk(0, 700);
+    assert!(a.consider(&offer(2, MIB, 0, 1), NOW).is_ok());
+    // What the worker makes of an engine can change while it runs.
+    let engine = wants(MIB).engine;
+    assert!(a.knows(&engine));
+    a.set_engine(engine, Some(Err("taken back".into())));
+    assert_eq!(a.consider(&wants(MIB), NOW).unwrap_err().reason, DeclineReason::Engine);
+    assert!(a.would_run(&wants(MIB)).is_ok() && a.would_run(&wants(2 * all)).is_err());
+    a.set_engine(engine, None);
+    assert!(!a.knows(&engine));
+}

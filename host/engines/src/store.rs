@@ -32,6 +32,7 @@ const ADMITTED: &str = "admitted.json";
 const YANKED_MAX: usize = 16 << 20;
 const YANKS_MAX: usize = 64;
 const YANKED: &str = "yanks.json";
+const LOCK: &str = "lock";
 
 /// Why a store does not give or take something.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +53,13 @@ pub enum StoreError {
     #[error("another process fetches it")]
     Busy,
     /// A list cannot be read.
-    #[error("{0} of the store of engines is damaged: {1}")]
+    #[error(
+        "{0} of the store of engines (`engines` in EIDER_HOME) is damaged: {1}; move it away, and what it knew is forgotten"
+    )]
     List(&'static str, String),
+    /// A list has grown too large.
+    #[error("{0} of the store of engines would have {1} bytes, at most {2} are kept")]
+    Full(&'static str, usize, usize),
     /// There is none.
     #[error("{0}")]
     Unknown(String),
@@ -141,6 +147,15 @@ impl EngineStore {
         Self { dir }
     }
 
+    /// Held by the one process, and thread, that writes: a worker and its owner's commands share a store.
+    fn alone(&self) -> io::Result<std::fs::File> {
+        let file = self.dir.open_with(LOCK, OpenOptions::new().write(true).create(true))?.into_std();
+        // No longer than another writes some megabytes.
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Puts a file in its place, whole or not at all; for whoever is [`Self::alone`].
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let part = format!("{name}.new");
         let mut file = self.dir.create(&part)?;
@@ -176,6 +191,7 @@ impl EngineStore {
         if manifest.digests.size > COMPONENT_MAX {
             return Err(StoreError::TooLarge(manifest.digests.size));
         }
+        let _alone = self.alone()?;
         // What cannot be read any more is replaced.
         let earlier = self.bundle(&hash).ok().flatten();
         let bundle = earlier.map_or_else(|| bundle.clone(), |earlier| bundle.clone().with_what_is_known(earlier));
@@ -238,7 +254,7 @@ impl EngineStore {
     ///
     /// # Errors
     /// [`StoreError::Manifest`], [`StoreError::Io`].
-    pub fn complete(&self, part: Part, digests: &Digests) -> Result<Vec<u8>, StoreError> {
+    pub fn complete(&self, part: Part, digests: &Digests) -> Result<(), StoreError> {
         let name = format!("{}.part", digests.blake3);
         let bytes = self.bounded(&name, usize::try_from(digests.size).unwrap_or(usize::MAX))?.unwrap_or_default();
         let found = digests.same(&Digests::of(&bytes));
@@ -248,8 +264,7 @@ impl EngineStore {
         }
         part.file.sync_all()?;
         self.dir.rename(&name, &self.dir, format!("{}.wasm", digests.blake3))?;
-        self.sync()?;
-        Ok(bytes)
+        Ok(self.sync()?)
     }
 
     /// Keeps a component that is there in memory, if it is the one that its manifest names.
@@ -258,9 +273,17 @@ impl EngineStore {
     /// [`StoreError::Manifest`], [`StoreError::Io`].
     pub fn put_component(&self, digests: &Digests, bytes: &[u8]) -> Result<(), StoreError> {
         digests.same(&Digests::of(bytes))?;
+        let _alone = self.alone()?;
         self.put(&format!("{}.wasm", digests.blake3), bytes)?;
-        // From now on it is the owner's.
-        missing_is_none(self.dir.remove_file(format!("{}.fetched", digests.blake3)))?;
+        self.keep(&digests.blake3)
+    }
+
+    /// From now on it is the owner's, and stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn keep(&self, hash: &Hash) -> Result<(), StoreError> {
+        missing_is_none(self.dir.remove_file(format!("{hash}.fetched")))?;
         Ok(())
     }
 
@@ -295,12 +318,20 @@ impl EngineStore {
         Ok(hashes)
     }
 
-    /// All builds, in the order of their hashes. What cannot be read is left out.
+    /// All builds, in the order of their hashes. A bundle that cannot be read is left out.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::List`].
     pub fn list(&self) -> Result<Vec<Stored>, StoreError> {
-        Ok(self.hashes()?.into_iter().filter_map(|hash| self.get(&hash).ok().flatten()).collect())
+        let mut all = vec![];
+        for hash in self.hashes()? {
+            match self.get(&hash) {
+                Ok(stored) => all.extend(stored),
+                Err(StoreError::Bundle(_) | StoreError::Manifest(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(all)
     }
 
     /// When what is published of a build, and what is known of yanks, were last written here.
@@ -377,9 +408,10 @@ impl EngineStore {
         Ok(self.bounded(name, most)?.map(read).transpose()?.unwrap_or_default())
     }
 
-    fn put_list<T: Serialize>(&self, name: &'static str, list: &T) -> Result<(), StoreError> {
+    fn put_list<T: Serialize>(&self, name: &'static str, most: usize, list: &T) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec_pretty(list).map_err(|e| StoreError::List(name, e.to_string()))?;
-        Ok(self.put(name, &bytes)?)
+        // What would not be read is not written.
+        if bytes.len() > most { Err(StoreError::Full(name, bytes.len(), most)) } else { Ok(self.put(name, &bytes)?) }
     }
 
     /// Yanks that are known of a build, whoever has signed them.
@@ -396,6 +428,10 @@ impl EngineStore {
     /// # Errors
     /// [`StoreError`].
     pub fn put_yanks(&self, hash: &Hash, yanks: &[String]) -> Result<(), StoreError> {
+        if yanks.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.alone()?;
         let mut all: BTreeMap<Hash, Vec<String>> = self.read_list(YANKED, YANKED_MAX)?;
         let known = all.entry(*hash).or_default();
         let before = known.len();
@@ -404,7 +440,7 @@ impl EngineStore {
                 known.push(yank.clone());
             }
         }
-        if known.len() == before { Ok(()) } else { self.put_list(YANKED, &all) }
+        if known.len() == before { Ok(()) } else { self.put_list(YANKED, YANKED_MAX, &all) }
     }
 
     /// What builds of this name asked for that were admitted, if any were.
@@ -421,6 +457,7 @@ impl EngineStore {
     /// # Errors
     /// [`StoreError`].
     pub fn admit(&self, name: &EngineName, touches: &Touches) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
         let mut all: BTreeMap<EngineName, Touches> = self.read_list(ADMITTED, ADMITTED_MAX)?;
         let touches = match all.remove(name) {
             Some(before) if before.grown(touches).is_none() => return Ok(()),
@@ -428,7 +465,7 @@ impl EngineStore {
             None => touches.clone(),
         };
         all.insert(name.clone(), touches);
-        self.put_list(ADMITTED, &all)
+        self.put_list(ADMITTED, ADMITTED_MAX, &all)
     }
 }
 
@@ -486,7 +523,7 @@ mod tests {
         let mut part = store.part(&digests.blake3, digests.size).unwrap();
         assert_eq!(part.have(), 32_768, "whole groups");
         part.append(&bytes[32_768..]).unwrap();
-        assert_eq!(store.complete(part, &digests).unwrap(), bytes);
+        store.complete(part, &digests).unwrap();
         assert_eq!(store.component_bytes(&digests.blake3).unwrap(), bytes);
         // As long, and something else: gone.
         let mut part = store.part(&digests.blake3, digests.size).unwrap();

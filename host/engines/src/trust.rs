@@ -1,4 +1,4 @@
-//! `policies/engines.toml`: which builds are run. Any rule admits, and within one everything must hold; nothing else is run.
+//! `policies/engines.toml`: which builds a node takes. Any rule admits, and within one everything must hold; nothing else is admitted.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -33,7 +33,8 @@ pub enum EnginePolicyError {
     Rule(usize, String),
 }
 
-/// What becomes of running jobs when an engine is taken back. New ones are refused in any case.
+/// What becomes of running jobs when an engine is taken back, or not admitted any more for another reason. New ones are refused in any
+/// case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Yanked {
@@ -189,6 +190,11 @@ impl Judgement {
         self.0.iter().find(|rule| rule.admits())
     }
 
+    /// Whether a rule admits it by who has published it: what a bundle says of it was looked at then.
+    pub fn by_publisher(&self) -> bool {
+        self.0.iter().any(|rule| rule.published && rule.admits())
+    }
+
     /// Why no rule does, in a line: what the first thing was that did not hold in each.
     pub fn refusal(&self) -> String {
         let mut line = String::new();
@@ -235,19 +241,26 @@ impl EnginePolicy {
     }
 
     /// Whether some rule could admit, by who has published it, an engine of which only the hash is known: whether its bundle is worth having.
-    pub fn could_be_published(&self, hash: &Hash) -> bool {
+    pub fn would_fetch(&self, hash: &Hash) -> bool {
         let could = |rule: &Rule| rule.blake3.is_empty() || rule.blake3.contains(hash);
         self.rules.iter().any(|rule| !rule.trust.publishers.is_empty() && could(rule))
     }
 
-    /// The yanks of a bundle that its publisher has signed, as some rule knows that one.
+    /// The yanks of a bundle that its publisher has signed, as some rule knows that one: one of each, with that signature alone.
     pub fn believed_yanks(&self, bundle: &Bundle) -> Vec<String> {
-        let publishers = || self.rules.iter().flat_map(|rule| &rule.trust.publishers);
-        let believed = |yank: &&crate::Logged| {
-            publishers()
-                .any(|key| Manifest::open(&bundle.manifest, key).is_ok_and(|m| is_yank(&yank.entry, key, &m).is_some()))
-        };
-        bundle.yanks.iter().filter(believed).map(|yank| yank.entry.clone()).collect()
+        let mut believed = vec![];
+        for key in self.rules.iter().flat_map(|rule| &rule.trust.publishers) {
+            let Ok(manifest) = Manifest::open(&bundle.manifest, key) else { continue };
+            for yank in bundle.yanks.iter().filter(|yank| is_yank(&yank.entry, key, &manifest).is_some()) {
+                let Ok((entry, note)) = Entry::read(yank.entry.as_bytes()) else { continue };
+                let lines = note.lines_of(key);
+                let alone = format!("{entry}\n{}\n", lines.lines().next().unwrap_or_default());
+                if !believed.contains(&alone) {
+                    believed.push(alone);
+                }
+            }
+        }
+        believed
     }
 
     /// What each rule makes of a build.
@@ -371,8 +384,7 @@ impl Rule {
             yes(steps, "grant", format!("{} imports, all granted", touches.imports.len()));
         }
         if let Some(most) = self.memory {
-            let least = |(initial, _): &(u64, Option<u64>)| initial.saturating_mul(PAGE);
-            let wanted = touches.memories.iter().map(least).fold(0, u64::saturating_add);
+            let wanted = total(&touches.memories).0.saturating_mul(PAGE);
             if wanted > most {
                 return Err(("memory", format!("it wants {wanted} bytes at its start, {most} are granted")));
             }
@@ -380,12 +392,11 @@ impl Rule {
         }
         if let Some(before) = build.before {
             if let Some(more) = before.grown(&touches) {
-                return Err((
-                    "ratchet",
-                    format!(
-                        "{more}, which no build of this name did that was admitted before; `eider engine approve` lets it"
-                    ),
-                ));
+                let why = format!(
+                    "it asks for more than any build of this name that was admitted here before: {more}; if that is meant, \
+                     `eider engine approve BUNDLE` lets it"
+                );
+                return Err(("ratchet", why));
             }
             yes(steps, "ratchet", "it asks for no more than was admitted before".into());
         }
@@ -459,27 +470,35 @@ impl Rule {
 /// By so much two clocks may differ, seconds.
 const SKEW_S: u64 = 300;
 
+/// Of all memories or tables: initial, and maximum if each has one.
+fn total(sizes: &[(u64, Option<u64>)]) -> (u64, Option<u64>) {
+    let initial = sizes.iter().map(|(initial, _)| *initial).fold(0, u64::saturating_add);
+    (initial, sizes.iter().try_fold(0u64, |sum, (_, most)| sum.checked_add((*most)?)))
+}
+
 impl Touches {
     /// What `later` asks for that this does not, if it does: imports, memory or tables.
     pub fn grown(&self, later: &Touches) -> Option<String> {
-        if let Some(import) = later.imports.iter().find(|import| !self.imports.contains(import)) {
-            return Some(format!("it imports {import}"));
-        }
-        let most = |sizes: &[(u64, Option<u64>)]| {
-            let initial = sizes.iter().map(|(initial, _)| *initial).fold(0, u64::saturating_add);
-            let maximum = sizes.iter().map(|(_, most)| most.unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
-            (initial, maximum)
-        };
-        for (what, own, its) in [("memory", &self.memories, &later.memories), ("tables", &self.tables, &later.tables)] {
-            let (own, its) = (most(own), most(its));
+        let more = later.imports.iter().filter(|import| !self.imports.contains(import));
+        let mut grown: Vec<String> = more.map(|import| format!("imports {import}")).collect();
+        let lists = [
+            ("memory", "pages of 64 KiB", &self.memories, &later.memories),
+            ("tables", "entries", &self.tables, &later.tables),
+        ];
+        for (what, unit, own, its) in lists {
+            let (own, its) = (total(own), total(its));
             if its.0 > own.0 {
-                return Some(format!("its {what} begin with {}, where it was {}", its.0, own.0));
+                grown.push(format!("{what} of {} {unit} at its start, where it was {}", its.0, own.0));
             }
-            if its.1 > own.1 {
-                return Some(format!("its {what} may grow further"));
+            match (own.1, its.1) {
+                (Some(own), Some(its)) if its > own => {
+                    grown.push(format!("{what} of up to {its} {unit}, where it was {own}"))
+                }
+                (Some(own), None) => grown.push(format!("{what} without a maximum, where it was {own} {unit}")),
+                _ => {}
             }
         }
-        None
+        if grown.is_empty() { None } else { Some(grown.join("; ")) }
     }
 
     /// What either asks for.
@@ -491,12 +510,7 @@ impl Touches {
             }
         }
         for (own, its) in [(&mut self.memories, &other.memories), (&mut self.tables, &other.tables)] {
-            let sum = |sizes: &[(u64, Option<u64>)]| {
-                let initial = sizes.iter().map(|(initial, _)| *initial).fold(0, u64::saturating_add);
-                let maximum = sizes.iter().try_fold(0u64, |sum, (_, most)| sum.checked_add((*most)?));
-                (initial, maximum)
-            };
-            let (a, b) = (sum(own), sum(its));
+            let (a, b) = (total(own), total(its));
             *own = vec![(a.0.max(b.0), a.1.zip(b.1).map(|(a, b)| a.max(b)))];
         }
         self
@@ -586,19 +600,23 @@ mod tests {
         assert_eq!(refusal(&policy, |b| b.before = Some(leaked(example().build.touches))), None);
         assert_eq!(refusal(&policy, |b| b.before = Some(leaked(Touches::default()))), Some("ratchet"));
         // A yank that is known counts whatever the bundle has; what its publisher has not signed does not.
-        let (manifest, its, other) = (example(), publisher("someone"), publisher("other"));
+        let (manifest, its, other_key) = (example(), publisher("someone"), publisher("other"));
         let (name, version, blake3) = (manifest.name, manifest.version, manifest.digests.blake3);
         let yank = Entry::Yank { name: name.clone(), version, blake3, reason: "wrong".into() };
         let known = |yanks: Vec<String>| refusal(&policy, |b| b.yanks = leaked(yanks));
         let mut forged = crate::Note::new(yank.to_string()).unwrap();
-        forged.sign(&other, 0).unwrap();
+        forged.sign(&other_key, 0).unwrap();
         assert_eq!(known(vec!["rubbish".into(), forged.to_string()]), None);
         let signed = yank.sign(&its).unwrap().to_string();
         assert_eq!(known(vec!["rubbish".into(), signed.clone()]), Some("yank"));
         let other = Entry::Yank { name, version: semver::Version::new(9, 9, 9), blake3, reason: "wrong".into() };
         assert_eq!(known(vec![other.sign(&its).unwrap().to_string()]), None, "of another version");
         let (mut bundle, _) = published();
-        bundle.yanks = [signed.clone(), forged.to_string()].map(|entry| Logged { entry, proof: None }).to_vec();
+        // However many variants of it there are by what others add: it is one.
+        let mut both = yank.sign(&its).unwrap();
+        both.sign(&other_key, 0).unwrap();
+        let entries = [both.to_string(), signed.clone(), forged.to_string()];
+        bundle.yanks = entries.map(|entry| Logged { entry, proof: None }).to_vec();
         assert_eq!(policy.believed_yanks(&bundle), [signed]);
     }
 
@@ -612,7 +630,7 @@ mod tests {
         let other = Hash::from_bytes([1; 32]);
         assert!(policy.judge(&Candidate { hash: other, ..build }).admitted().is_none());
         // By its bytes alone, nothing is fetched.
-        assert!(!policy.could_be_published(&bytes.blake3) && with("").unwrap().could_be_published(&other));
+        assert!(!policy.would_fetch(&bytes.blake3) && with("").unwrap().would_fetch(&other));
         let look = || Ok(example().build.touches);
         let judged = policy.judge(&Candidate { component: Some((&bytes, &look)), ..build });
         assert!(judged.refusal().contains("memory"), "{}", judged.refusal());

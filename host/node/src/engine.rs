@@ -161,6 +161,6 @@ mod tests {
         assert!(policy.judge(&build(engine.hash)).admitted().is_some());
         assert_eq!(Hash::from(blake3::hash(&engine.bytes().unwrap())), engine.hash);
         let other = Hash::from_bytes([1; 32]);
-        assert!(policy.judge(&build(other)).admitted().is_none() && !policy.could_be_published(&other));
+        assert!(policy.judge(&build(other)).admitted().is_none() && !policy.would_fetch(&other));
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use eider_core::EngineStand;
 use eider_engines::{
-    BUNDLE_MAX, Candidate, EnginePolicy, EngineStore, Judgement, Manifest, StoreError, Stored, Touches, Yanked,
+    BUNDLE_MAX, Candidate, EnginePolicy, EngineStore, Judgement, Look, Manifest, StoreError, Stored, Touches, Yanked,
 };
 use eider_net::{Connection, Prefix};
 use eider_protocol::{Decline, DeclineReason, Hash, NodeId, Offer, printable};
@@ -176,12 +176,12 @@ struct Here {
     /// Bytes of memory that its waiting cells take.
     idle: u64,
     images: Vec<PathBuf>,
+    /// What was found in its bytes.
+    touches: Arc<Touches>,
     used: Instant,
     /// One more for each job that runs.
     users: Arc<()>,
     yanked: Yanked,
-    /// Whether the policy admits it.
-    stands: bool,
     /// Ends its jobs.
     gone: CancellationToken,
     /// What of it the policy was asked about last, and when.
@@ -221,7 +221,7 @@ struct Held {
 
 /// The policy as it was read last.
 struct Policy {
-    now: EnginePolicy,
+    now: Arc<EnginePolicy>,
     /// The time of the file that it was read from, once it was looked at.
     time: Option<SystemTime>,
     /// A later time, seen once: whoever writes the file may not be done.
@@ -255,7 +255,7 @@ impl Engines {
         Self {
             store: setup.store.clone(),
             setup,
-            policy: Mutex::new(Policy { now, time: None, seen: None }),
+            policy: Mutex::new(Policy { now: Arc::new(now), time: None, seen: None }),
             state: Mutex::default(),
             remembered: Mutex::new(remembered),
             fetches: (Places::new(FETCHES, FETCHES_PER_NETWORK), Places::new(FETCHES, FETCHES_PER_REQUESTER)),
@@ -268,7 +268,11 @@ impl Engines {
 
     /// What the policy makes of a build.
     fn judge(&self, build: &Candidate<'_>) -> Judgement {
-        self.policy.lock().now.judge(build)
+        self.policy().judge(build)
+    }
+
+    fn policy(&self) -> Arc<EnginePolicy> {
+        self.policy.lock().now.clone()
     }
 
     /// A job runs on an engine; nothing is said of one that the worker began with.
@@ -337,7 +341,7 @@ pub(crate) fn ask(
     }
     let is_here = engines.is_here(&engine);
     let begun_with = shared.admission.lock().knows(&engine) && !is_here;
-    if begun_with || !engines.policy.lock().now.could_be_published(&engine) {
+    if begun_with || !engines.policy().would_fetch(&engine) {
         return decline;
     }
     if let Some(known) = engines.recall(engine, offer.requester) {
@@ -420,7 +424,7 @@ impl Engines {
             return Err(Why::Refused(format!("what is published as {} {} is {its}", manifest.name, manifest.version)));
         }
         // That it was taken back is kept, whatever else is in the bundle and whatever comes later.
-        let believed = self.policy.lock().now.believed_yanks(&bundle);
+        let believed = self.policy().believed_yanks(&bundle);
         let name = manifest.name.clone();
         let known = self.on_disk(move |store| {
             store.put_yanks(&engine, &believed)?;
@@ -432,7 +436,7 @@ impl Engines {
         let build = Candidate { hash: engine, bundle: Some(&bundle), component: None, yanks, before, now: now_s() };
         let judged = self.judge(&build);
         // A rule of bytes alone has not looked at what this requester says of them.
-        if !judged.0.iter().any(|rule| rule.published && rule.admits()) {
+        if !judged.by_publisher() {
             return Err(Why::Refused(judged.refusal()));
         }
         let (size, is_here) = (manifest.digests.size, self.store.component(&engine).map_err(own)?.is_some());
@@ -503,7 +507,7 @@ impl Engines {
         self.spooled.give_back(less);
     }
 
-    /// Removes what was fetched and neither comes nor is here; whether there was something. What the owner has put there stays.
+    /// Removes one build that was fetched and neither comes nor is here; whether there was one. What the owner has put there stays.
     fn sweep_store(&self) -> bool {
         let unused = |engine: &Hash| {
             let state = self.state.lock();
@@ -559,12 +563,15 @@ impl Engines {
         }
     }
 
-    /// Whether a build of the store is run: by what is published, for its bytes were looked at when it came.
+    /// Whether a build of the store is run. Of one that is here, the bytes were compared with the manifest, and looked into, when it came.
     fn stand(&self, stored: &Stored) -> Result<Yanked, String> {
+        let touches = self.state.lock().here.get(&stored.hash).map(|here| here.touches.clone());
+        let look = || Ok(touches.as_deref().cloned().unwrap_or_default());
+        let component = touches.is_some().then_some((&stored.manifest.digests, &look as &Look<'_>));
         let build = Candidate {
             hash: stored.hash,
             bundle: Some(&stored.bundle),
-            component: None,
+            component,
             yanks: &stored.yanks,
             before: None,
             now: now_s(),
@@ -577,7 +584,6 @@ impl Engines {
         let profiles = || self.setup.variants.iter().map(|variant| variant.profile().to_string()).collect();
         let mut state = self.state.lock();
         let Some(here) = state.here.get_mut(&engine) else { return };
-        here.stands = stand.is_ok();
         match stand {
             Ok(yanked) => {
                 here.yanked = yanked;
@@ -623,8 +629,8 @@ impl Engines {
         match read() {
             Ok(now) => {
                 let mut policy = self.policy.lock();
-                let changed = policy.now != now;
-                policy.now = now;
+                let changed = *policy.now != now;
+                policy.now = Arc::new(now);
                 drop(policy);
                 if changed {
                     tracing::info!("{} is read again", path.display());

@@ -61,8 +61,8 @@ impl Drop for Donor {
 }
 
 impl Donor {
-    /// Starts a worker, in a home of this name, with the policy of a file. It has no engine but what it takes: the policy does not admit
-    /// the built-in one, so that none is compiled.
+    /// Starts a worker, in a home of this name, with the policy of a file, which does not admit the built-in engine: it would have to be compiled.
+    /// A worker begins with an engine, a small one of the file `first.wasm`.
     fn start(p: &Publisher, name: &str, policy: &str) -> Self {
         let home = p.at(name);
         let log = File::create(p.at(&format!("{name}.log"))).unwrap();
@@ -272,7 +272,11 @@ fn a_worker_goes_by_its_policy_as_it_is_now_and_has_its_engines_again_after_a_re
     until(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
     // What cannot be read changes nothing.
     fs::write(p.at("trusting.toml"), "[[rule").unwrap();
-    std::thread::sleep(Duration::from_secs(3));
+    let since = Instant::now();
+    while !donor.log().contains("is not read again") {
+        assert!(since.elapsed() < Duration::from_secs(60), "{}", donor.log());
+        std::thread::sleep(Duration::from_millis(300));
+    }
     until(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
     p.policy("trusting.toml", &p.key("someone"), "");
     until(|code, _| code == Some(0));
@@ -285,14 +289,27 @@ fn an_update_that_asks_for_more_waits_for_its_owner() {
     let greedy = ";; Wants more.\n;; ends: completed\n;; prelude\n(memory $memory (export \"memory\") 64)\n";
     p.publish("1.1.0", &of_text(greedy), false);
     let (code, words) = p.adds("1.1.0.bundle", "1.1.0.wasm");
-    assert!(code == Some(1) && words.contains("ratchet") && words.contains("begin with 64"), "{words}");
+    assert!(
+        code == Some(1)
+            && words.contains("ratchet")
+            && words.contains("memory of 64 pages of 64 KiB at its start, where it was 4"),
+        "{words}"
+    );
     let (code, words) = said(&p.asks(&["engine", "approve", "1.1.0.bundle"]));
-    assert!(code == Some(0) && words.contains("begin with 64, where it was 4"), "{words}");
+    assert!(code == Some(0) && words.contains("may ask for this, too: memory of 64 pages"), "{words}");
     assert_eq!(p.adds("1.1.0.bundle", "1.1.0.wasm").0, Some(0));
     let (code, words) = said(&p.asks(&["engine", "list", "--policy", "trusting.toml"]));
     assert!(code == Some(0) && words.matches("admitted by rule 1").count() == 2, "{words}");
     let (code, words) = said(&p.asks(&["engine", "policy", "explain", "someone/good", "--policy", "trusting.toml"]));
     assert!(code == Some(0) && words.contains("component  ok") && words.contains("admitted, by rule 1"), "{words}");
+    let (code, words) = said(&p.asks(&["engine", "policy", "check", "trusting.toml"]));
+    assert!(code == Some(0) && words.contains("good, 1 rules"), "{words}");
+    let (code, words) = said(&p.asks(&["engine", "show", "someone/good@1.0.0"]));
+    let hash = blake3::hash(&fs::read(p.at("1.0.0.wasm")).unwrap()).to_string();
+    assert!(
+        code == Some(0) && words.contains(&hash) && words.contains("imports  eider:engine/inputs@1.0.0"),
+        "{words}"
+    );
     let (_, words) = said(&p.asks(&["engine", "show", "someone/good@1.0.0", "--licenses"]));
     assert_eq!(words.trim(), "do as you like");
     assert_eq!(said(&p.asks(&["engine", "remove", "someone/good@1.1.0"])).0, Some(0));
@@ -480,11 +497,12 @@ async fn strangers_who_hand_out_what_is_wrong_are_refused_and_another_serves() {
     let bundle = fs::read(p.at("1.0.0.bundle")).unwrap();
     let engine = Hash::from(blake3::hash(&component));
     let other = Hash::from_bytes([9; 32]);
-    let flipped = |at: usize| {
+    let changed = |at: usize| {
         let mut bytes = bundle.clone();
-        bytes[at] ^= 1;
+        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
         bytes
     };
+    let position = |text: &str| bundle.windows(text.len()).position(|w| w == text.as_bytes()).unwrap();
     let right = |wrong_at| Hands::Component { bundle: bundle.clone(), component: component.clone(), wrong_at };
     for (what, engine, reason, why) in [
         (Hands::Nothing, engine, DeclineReason::Busy, "cannot be had"),
@@ -492,7 +510,19 @@ async fn strangers_who_hand_out_what_is_wrong_are_refused_and_another_serves() {
         (Hands::Claims(1 << 20), engine, DeclineReason::Busy, "cannot be had"),
         (Hands::Bundle(b"{}".to_vec()), engine, DeclineReason::Engine, "not a bundle"),
         (Hands::Bundle(vec![b'['; 1 << 20]), engine, DeclineReason::Engine, "not a bundle"),
-        (Hands::Bundle(flipped(bundle.len() / 2)), engine, DeclineReason::Engine, "rule 1"),
+        // A byte of its publisher's signature.
+        (
+            Hands::Bundle(changed(position("\"sig\": \"") + 20)),
+            engine,
+            DeclineReason::Engine,
+            "rule 1 (trusting.toml): publisher:",
+        ),
+        (
+            Hands::Bundle(changed(position("index 0") + 6)),
+            engine,
+            DeclineReason::Engine,
+            "rule 1 (trusting.toml): log:",
+        ),
         // What is published of another engine.
         (Hands::Bundle(bundle.clone()), other, DeclineReason::Engine, "what is published as someone/good 1.0.0 is"),
         (right(Some(0)), engine, DeclineReason::Busy, "do not match the root"),

@@ -79,7 +79,7 @@ pub(super) async fn component(
         tokio::time::timeout(time, received).await.map_err(broken)?.map_err(broken)?;
     }
     let (store, digests) = (store.clone(), digests.clone());
-    let completed = tokio::task::spawn_blocking(move || store.complete(part, &digests).map(drop)).await;
+    let completed = tokio::task::spawn_blocking(move || store.complete(part, &digests)).await;
     completed.map_err(own)?.map_err(stored)
 }
 

@@ -47,6 +47,14 @@ impl Drop for Aside<'_> {
     }
 }
 
+/// What came of looking into a component.
+struct Looked {
+    yanked: Yanked,
+    /// A rule goes by who has published it.
+    by_publisher: bool,
+    touches: Arc<Touches>,
+}
+
 /// Compiled images, which are removed with this.
 struct Images(Vec<Image>);
 
@@ -117,21 +125,21 @@ impl Engines {
         }
         let room = self.room(shared, disk)?;
         let bytes = Arc::new(self.on_disk(move |store| store.component_bytes(&engine)).await?);
-        let yanked = self.look_into(stored, bytes.clone()).await?;
+        let looked = self.look_into(stored, bytes.clone()).await?;
         let about = Duration::from_millis(size.saturating_mul(COMPILE_MS_PER_MB) / 1_000_000 * variants.len() as u64);
         self.stage(engine, Stage::Compiling { since: Instant::now(), about });
         let mut images = Images(vec![]);
         for variant in variants {
             images.0.push(self.compile(shared, engine, *variant, memory, bytes.clone()).await?);
         }
-        self.try_and_add(shared, stored, yanked, images).await?;
+        self.try_and_add(shared, stored, looked, images).await?;
         drop((room, aside));
         self.count(shared);
         Ok(())
     }
 
     /// Compares the bytes with what is published of them, and asks the policy once more, which rules on what they ask for.
-    async fn look_into(&self, stored: &Stored, bytes: Arc<Vec<u8>>) -> Result<Yanked, Why> {
+    async fn look_into(&self, stored: &Stored, bytes: Arc<Vec<u8>>) -> Result<Looked, Why> {
         let grant = self.setup.grant.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let found = eider_sandbox::inspect(&bytes).map_err(|e| e.to_string())?;
@@ -154,7 +162,8 @@ impl Engines {
         };
         let judged = self.judge(&build);
         let rule = judged.admitted().ok_or_else(|| Why::Refused(judged.refusal()))?;
-        Ok(rule.yanked)
+        let (yanked, by_publisher) = (rule.yanked, judged.by_publisher());
+        Ok(Looked { yanked, by_publisher, touches: Arc::new(touches) })
     }
 
     /// An image; called off when the machine's owner wants the machine.
@@ -194,19 +203,12 @@ impl Engines {
         })
     }
 
-    fn is_published(&self, stored: &Stored) -> bool {
-        let (hash, yanks) = (stored.hash, &stored.yanks[..]);
-        let build =
-            Candidate { hash, bundle: Some(&stored.bundle), component: None, yanks, before: None, now: now_s() };
-        self.judge(&build).0.iter().any(|rule| rule.published && rule.admits())
-    }
-
     /// Before it is offered, it has run.
     async fn try_and_add(
         &self,
         shared: &Shared,
         stored: &Stored,
-        yanked: Yanked,
+        looked: Looked,
         mut images: Images,
     ) -> Result<(), Why> {
         let engine = stored.hash;
@@ -218,7 +220,7 @@ impl Engines {
             tried.map_err(|_| Why::Failed(format!("it does not answer {TRIAL:?} in time")))??;
         }
         // What its owner's rule of bytes alone admits opens nothing for others of the name, which anybody can have given it.
-        if self.is_published(stored) {
+        if looked.by_publisher {
             let (name, touches) = (stored.manifest.name.clone(), stored.manifest.build.touches.clone());
             self.on_disk(move |store| store.admit(&name, &touches)).await?;
         }
@@ -232,8 +234,8 @@ impl Engines {
             images: images.iter().map(|image| image.path().to_owned()).collect(),
             used: Instant::now(),
             users: Arc::default(),
-            yanked,
-            stands: true,
+            touches: looked.touches,
+            yanked: looked.yanked,
             gone: CancellationToken::new(),
             looked: None,
         };
@@ -265,7 +267,8 @@ async fn trial(engine: Hash, pool: &Pool) -> Result<(), Why> {
     let failed = |e: &dyn std::fmt::Display| Why::Failed(format!("it does not run: {e}"));
     let cell = pool.take().await.map_err(|e| failed(&e))?;
     let described = cell.describe().await.map_err(|e| failed(&e))?;
-    described.map_err(|e| Why::Useless(format!("it does not say what it is: {e}")))?;
+    let it = described.map_err(|e| Why::Useless(format!("it does not say what it is: {e}")))?;
+    tracing::info!("engine {} says that it is {:?} {:?}", engine.short(), it.name, it.version);
     let (progress, _) = watch::channel(Progress { stage: JobStage::Preparing, done: 0, bytes_read: 0 });
     match runner.run(work, &NoInputs, progress).await {
         Ok(product) => match product.outcome {
