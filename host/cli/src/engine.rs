@@ -20,7 +20,7 @@ use crate::{builds, keyfile, setup};
 pub(crate) enum EngineCommand {
     /// Print what an engine is, what it may touch, and what it offers.
     Inspect {
-        /// A component file, or NAME[@VERSION] of `eider engine list`; the built-in engine unless said.
+        /// A component file, or NAME, NAME@VERSION of `eider engine list`; the built-in engine unless said.
         engine: Option<String>,
         /// The worker's policy that says what is granted; see policies/worker.toml.
         #[arg(long, value_name = "FILE")]
@@ -28,7 +28,7 @@ pub(crate) enum EngineCommand {
     },
     /// Compile an engine for this machine now, instead of when it is first needed.
     Compile {
-        /// A component file, or NAME[@VERSION] of `eider engine list`; the built-in engine unless said.
+        /// A component file, or NAME, NAME@VERSION of `eider engine list`; the built-in engine unless said.
         engine: Option<String>,
         /// The image that counts fuel.
         #[arg(long)]
@@ -97,7 +97,7 @@ pub(crate) enum EngineCommand {
     },
     /// What is published of a build that this node has.
     Show {
-        /// NAME[@VERSION], or its hash.
+        /// NAME, NAME@VERSION, or its hash.
         engine: Wanted,
         /// The licences of what is linked in, and nothing else.
         #[arg(long)]
@@ -105,7 +105,7 @@ pub(crate) enum EngineCommand {
     },
     /// Remove a build from this node's store.
     Remove {
-        /// NAME[@VERSION], or its hash.
+        /// NAME, NAME@VERSION, or its hash.
         engine: Wanted,
     },
     /// Let builds of a name ask for as much as this one does: imports, memory, tables.
@@ -127,7 +127,7 @@ pub(crate) enum EnginePolicyCommand {
     },
     /// What each rule makes of a build.
     Explain {
-        /// A bundle, or NAME[@VERSION] or a hash of `eider engine list`.
+        /// A bundle, or NAME, NAME@VERSION or a hash of `eider engine list`.
         engine: String,
         /// The engine itself, which is then looked into.
         component: Option<PathBuf>,

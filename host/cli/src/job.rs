@@ -58,7 +58,7 @@ pub(crate) struct JobArgs {
     /// What `random()` and `uuid()` are seeded with: 64 hexadecimal digits; fresh ones unless said.
     #[arg(long)]
     seed: Option<String>,
-    /// Another engine: NAME[@VERSION] or the hash of one that `eider engine list` shows, or a component file.
+    /// Another engine: NAME, NAME@VERSION or the hash of one that `eider engine list` shows, or a component file.
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
     /// Keep which engine that is in a file, and take that one and no other if there is the file already.

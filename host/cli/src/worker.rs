@@ -47,7 +47,7 @@ pub(crate) struct WorkerArgs {
     /// Serve metered jobs too.
     #[arg(long)]
     metered: bool,
-    /// An engine to run beside the built-in one, whatever the engine policy says: a component file, or NAME[@VERSION] of `eider engine
+    /// An engine to run beside the built-in one, whatever the engine policy says: a component file, or NAME, NAME@VERSION of `eider engine
     /// list`. Repeat for more.
     #[arg(long = "engine", value_name = "ENGINE")]
     engines: Vec<String>,
