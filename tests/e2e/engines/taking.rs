@@ -24,7 +24,10 @@ use super::{Publisher, said};
 
 const PACE: Pace = Pace { least: 1, within: Duration::from_secs(60) };
 
-/// An engine whose answer to anything is a table with this number.
+/// Bytes of a query that such an engine answers.
+const SHORT: usize = 20;
+
+/// An engine whose answer to anything is a table with this number; but to what is longer than [`SHORT`] it has none, and looks for one for ever.
 fn answering(number: i32) -> Vec<u8> {
     let schema = Arc::new(Schema::new(vec![Field::new("answer", DataType::Int32, false)]));
     let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int32Array::from(vec![number]))]).unwrap();
@@ -37,6 +40,7 @@ fn answering(number: i32) -> Vec<u8> {
     of_text(&format!(
         ";; Answers.\n;; ends: completed\n;; prelude\n(data (i32.const 4096) \"{data}\")\n\
          (func (export \"run\") (param i32 i32 i64 i32 i32 i64) (result i32)\n\
+         (if (i32.gt_u (local.get 1) (i32.const {SHORT})) (then (loop $for_ever (br $for_ever))))\n\
          (call $write (i32.const 4096) (i32.const {}))\n(call $done (i64.const 1)))\n",
         bytes.len()
     ))
@@ -99,6 +103,13 @@ impl Donor {
     fn log(&self) -> String {
         fs::read_to_string(self.home.with_extension("log")).unwrap()
     }
+}
+
+/// Whether a process has had a processor for a second: of its status, utime is the 14th field, in hundredths.
+fn has_run_for_a_second(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    after_name.split(' ').nth(11).and_then(|ticks| ticks.parse::<u64>().ok()).is_some_and(|ticks| ticks >= 100)
 }
 
 impl Publisher {
@@ -214,7 +225,21 @@ fn a_worker_takes_an_engine_that_it_never_saw_if_its_owner_trusts_who_made_it() 
     let (code, words) = p.queries("someone/good", &trusting, "0s");
     assert!(code == Some(0) && words.contains("\n42\n"), "{words}");
 
-    // It is taken back: a node that is told of it runs it no more.
+    // It is taken back: a node that is told of it runs it no more, and ends what runs.
+    let long = "SELECT 1 AS a_question_without_an_answer";
+    let mut asking = Command::new(super::eider())
+        .args(["query", long, "--engine", "someone/good", "-w", &trusting.candidate, "-k", "1", "--memory", "512MiB"])
+        .env("EIDER_HOME", p.at("requester"))
+        .current_dir(p.dir.path())
+        .stderr(File::create(p.at("asking.log")).unwrap())
+        .spawn()
+        .unwrap();
+    // Its cell has the processor for as long as it runs.
+    let since = Instant::now();
+    while !eider_tests::process::descendants(trusting.child.id()).into_iter().any(has_run_for_a_second) {
+        assert!(since.elapsed() < Duration::from_secs(60), "{}", trusting.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
     p.ok(&["engine", "yank", "1.0.0.bundle", "--reason", "wrong answers", "--key", "someone.key"]);
     let told = Command::new(super::eider())
         .args(["engine", "add", "1.0.0.bundle", "--policy", "trusting.toml"])
@@ -224,6 +249,9 @@ fn a_worker_takes_an_engine_that_it_never_saw_if_its_owner_trusts_who_made_it() 
         .unwrap();
     let (code, words) = said(&told);
     assert!(code == Some(1) && words.contains("is known here from now on"), "{words}");
+    let code = asking.wait().unwrap().code();
+    let words = fs::read_to_string(p.at("asking.log")).unwrap();
+    assert!(code == Some(3) && words.contains("owner took the donation back"), "{words}\n{}", trusting.log());
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let (code, words) = p.queries("someone/good", &trusting, "0s");
