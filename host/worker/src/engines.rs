@@ -477,7 +477,11 @@ impl Engines {
             let used = {
                 let mut held = self.held.lock();
                 let used = held.kept.saturating_add(held.reserved);
-                if kept < KEPT && used.saturating_add(bytes) <= most && shared.admission.lock().take_disk(bytes) {
+                if kept < KEPT && used.saturating_add(bytes) <= most {
+                    // Nothing of ours goes for what jobs hold.
+                    if !shared.admission.lock().take_disk(bytes) {
+                        return Err(Why::NoRoom("jobs hold the disk that it would take".into()));
+                    }
                     held.reserved += bytes;
                     self.spooled.take(bytes);
                     return Ok(Room { engines: self, shared, bytes });
