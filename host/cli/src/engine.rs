@@ -54,6 +54,9 @@ pub(crate) enum EngineCommand {
         /// Whom to believe: NAME+ID+KEY as `keygen` prints it; as often as there are publishers.
         #[arg(long = "publisher", value_name = "KEY", required = true)]
         publishers: Vec<String>,
+        /// Whose rebuilds to believe; as often as there are rebuilders.
+        #[arg(long = "rebuilder", value_name = "KEY")]
+        rebuilders: Vec<String>,
         /// Which log must have it, and which witnesses must have seen that: a file in the form of c2sp.org/tlog-policy.
         #[arg(long, value_name = "FILE")]
         log_policy: Option<PathBuf>,
@@ -175,8 +178,8 @@ pub(crate) async fn engine(command: EngineCommand) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         EngineCommand::Pack(args) => pack(&args),
-        EngineCommand::Verify { bundle, component, publishers, log_policy } => {
-            verify(&bundle, component.as_deref(), &publishers, log_policy.as_deref())
+        EngineCommand::Verify { bundle, component, publishers, rebuilders, log_policy } => {
+            verify(&bundle, component.as_deref(), &publishers, &rebuilders, log_policy.as_deref())
         }
         EngineCommand::Attest { bundle, component, key } => attest(&bundle, &component, &key),
         EngineCommand::Yank { bundle, reason, key } => yank(&bundle, reason, &key),
@@ -229,6 +232,7 @@ fn verify(
     bundle: &Path,
     component: Option<&Path>,
     publishers: &[String],
+    rebuilders: &[String],
     log_policy: Option<&Path>,
 ) -> Result<ExitCode> {
     let name = bundle.display();
@@ -245,16 +249,24 @@ fn verify(
         found.map(|found| touches_of(&found)).map_err(|e| e.to_string())
     };
     let component = digests.as_ref().map(|digests| (digests, &look as &Look<'_>));
+    let rebuilders = keyfile::verifiers(rebuilders)?;
+    let by = bundle.rebuilt_by(&rebuilders, log.as_ref()).into_iter().map(String::from).collect::<Vec<_>>();
     let steps = bundle.verify(&Trust { publishers, log }, component);
     steps.iter().for_each(|step| println!("{step}"));
     let holds = steps.iter().all(|step| step.found.is_ok());
     if holds {
+        if !by.is_empty() {
+            println!("{:<10} ok       built by {}, too", "rebuilds", word(by.join(", ")));
+        }
         let unseen = |what, why| println!("{what:<10} UNSEEN   {why}");
         if component.is_none() {
             unseen("component", "its bytes were not given");
         }
         if unlogged {
             unseen("log", "no --log-policy says which log to believe");
+        }
+        if by.len() < bundle.rebuilds.len() {
+            unseen("rebuilds", "some are by nobody whom a --rebuilder names, or in no log that is believed");
         }
         unseen("yank", "whether it was taken back after this bundle was made, `eider log monitor` shows");
     }

@@ -379,6 +379,17 @@ fn a_policy_may_ask_that_others_have_built_the_same() {
     assert_eq!(code, Some(0), "{words}");
     let (_, words) = said(&p.asks(&["engine", "policy", "explain", "someone/good", "--policy", "trusting.toml"]));
     assert!(words.contains("built by c.example, d.example, 2 are asked for"), "{words}");
+    let owner = p.key("someone");
+    let verify = ["engine", "verify", "1.0.0.bundle", "1.0.0.wasm", "--publisher", &owner, "--log-policy", "policy"];
+    let (code, words) = said(&p.run(&[&verify[..], &["--rebuilder", &keys[0]]].concat()));
+    assert!(
+        code == Some(0) && words.contains("built by c.example, too") && words.contains("rebuilds   UNSEEN"),
+        "{words}"
+    );
+    let rebuilders: Vec<&str> = keys.iter().flat_map(|key| ["--rebuilder", key]).collect();
+    let (code, words) = said(&p.run(&[&verify[..], &rebuilders].concat()));
+    assert!(code == Some(0) && words.contains("built by c.example, d.example, too"), "{words}");
+    assert!(!words.contains("rebuilds   UNSEEN"), "{words}");
     let (code, words) = p.monitor(&["--owner", "someone", "--publisher", &p.key("someone")]);
     assert!(code == Some(0) && words.matches(" rebuild ").count() == 2 && !words.contains("NOT SIGNED"), "{words}");
 }

@@ -6,7 +6,7 @@ use eider_tests::strangers::*;
 /// [P-VER-2]
 pub(crate) async fn play(town: &'static Town) -> Result<()> {
     let stranger = Stranger::dial(&town.worker(0)).await?;
-    for kind in [0, 12, 13, 127, 255] {
+    for kind in [0, 14, 15, 127, 255] {
         let code = stranger.refused(Stranger::frame(kind, 100, &[0; 100])).await?;
         ensure!(code == ResetCode::UnknownKind && code.fault() == Fault::None, "{kind}: reset as {code}");
     }
