@@ -122,8 +122,8 @@ impl WorkerParts {
             let (memory, idle) = (donation.memory, donation.idle_memory);
             return Err(StartError::Memory { memory, idle, images: images.len() });
         }
-        // Engines that come have a cell each that waits.
-        let more = if taking.is_some() { 64 } else { 0 };
+        // Engines that come have a cell each that waits: small ones, whose processes and memory this is enough for.
+        let more = if taking.is_some() { 4 } else { 0 };
         command.group = CellGroup::create(donation.memory, u64::from(donation.jobs) + waiting + more)
             .inspect_err(|e| tracing::debug!("no control group: {e}"))
             .ok();
