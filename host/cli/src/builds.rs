@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use bytesize::ByteSize;
 use eider_engines::{
     BUNDLE_MAX, Bundle, Candidate, Digests, EnginePolicy, EngineStore, Judgement, Look, Manifest, Wanted,
 };
 use eider_node::{EngineBinary, Paths, engine_policy, touches_of};
+use eider_protocol::Hash;
 
-use crate::engine::component_bytes;
+use crate::engine::{component_bytes, memory_words, table_words};
 use crate::words::{message, word};
 use crate::{keyfile, setup};
 
@@ -27,21 +27,21 @@ fn bundle(path: &Path) -> Result<Bundle> {
     Bundle::parse(&keyfile::read(path, BUNDLE_MAX)?).with_context(|| format!("{}", path.display()))
 }
 
-/// What a policy makes of a build, of whose component all bytes may be there.
+/// What a policy makes of a build, of which its bundle and all bytes of its component may be there.
 fn judged(
     policy: &EnginePolicy,
     store: &EngineStore,
-    manifest: Option<&Manifest>,
+    hash: Hash,
     bundle: Option<&Bundle>,
     component: Option<&[u8]>,
-    hash: eider_protocol::Hash,
 ) -> Result<Judgement> {
     let digests = component.map(Digests::of);
     let look = || {
         let found = eider_sandbox::inspect(component.unwrap_or_default());
         found.map(|found| touches_of(&found)).map_err(|e| e.to_string())
     };
-    let before = manifest.map(|m| store.admitted(&m.name)).transpose()?.flatten();
+    let name = bundle.map(|bundle| Manifest::read(&bundle.manifest)).transpose()?.map(|manifest| manifest.name);
+    let before = name.map(|name| store.admitted(&name)).transpose()?.flatten();
     let yanks = &store.yanks(&hash)?;
     let component = digests.as_ref().map(|digests| (digests, &look as &Look<'_>));
     Ok(policy.judge(&Candidate { hash, bundle, component, yanks, before: before.as_ref(), now: now() }))
@@ -72,7 +72,7 @@ pub(crate) fn add(path: &Path, component: Option<&Path>, policy: Option<&Path>) 
     // Also of what is not here: it may come.
     let taken_back = policy.believed_yanks(&bundle);
     store.put_yanks(&hash, &taken_back)?;
-    let judgement = judged(&policy, &store, Some(&manifest), Some(&bundle), bytes.as_deref(), hash)?;
+    let judgement = judged(&policy, &store, hash, Some(&bundle), bytes.as_deref())?;
     if judgement.admitted().is_none() {
         let code = print(&judgement);
         if !taken_back.is_empty() {
@@ -99,7 +99,7 @@ pub(crate) fn list(policy: Option<&Path>) -> Result<ExitCode> {
     let (policy, _) = engine_policy(&Paths::from_env()?, policy)?;
     let store = store()?;
     let built_in = EngineBinary::built_in()?;
-    let judgement = judged(&policy, &store, None, None, None, built_in.hash)?;
+    let judgement = judged(&policy, &store, built_in.hash, None, None)?;
     let verdict = |judgement: &Judgement| match judgement.admitted() {
         Some(rule) => format!("admitted by rule {} ({})", rule.rule, word(&rule.about)),
         None => format!("NOT admitted: {}", judgement.refusal()),
@@ -107,7 +107,7 @@ pub(crate) fn list(policy: Option<&Path>) -> Result<ExitCode> {
     println!("{} {} (built in) {}", built_in.hash, built_in.name, verdict(&judgement));
     for stored in store.list()? {
         let m = &stored.manifest;
-        let judgement = judged(&policy, &store, Some(m), Some(&stored.bundle), None, stored.hash)?;
+        let judgement = judged(&policy, &store, stored.hash, Some(&stored.bundle), None)?;
         let whole = if stored.whole { String::new() } else { " (its bytes are not here)".into() };
         println!("{} {} {}{whole} {}", stored.hash, m.name, m.version, verdict(&judgement));
     }
@@ -131,15 +131,8 @@ pub(crate) fn show(engine: &Wanted, licenses: bool) -> Result<ExitCode> {
     for import in &m.build.touches.imports {
         println!("imports  {}", word(import));
     }
-    for (initial, most) in &m.build.touches.memories {
-        let most = most
-            .map_or_else(|| "no maximum".into(), |most| format!("at most {}", ByteSize(most.saturating_mul(65536))));
-        println!("memory   {}, {most}", ByteSize(initial.saturating_mul(65536)));
-    }
-    for (initial, most) in &m.build.touches.tables {
-        let most = most.map_or_else(|| "no maximum".into(), |most| format!("at most {most}"));
-        println!("table    {initial} entries, {most}");
-    }
+    m.build.touches.memories.iter().for_each(|sizes| println!("memory   {}", memory_words(sizes)));
+    m.build.touches.tables.iter().for_each(|sizes| println!("table    {}", table_words(sizes)));
     match &m.build.provenance {
         Some(provenance) => println!("built    {}", message(serde_json::to_string_pretty(provenance)?)),
         None => println!("built    from what, its publisher does not say"),
@@ -205,6 +198,5 @@ pub(crate) fn explain(engine: &str, component: Option<&Path>, policy: Option<&Pa
             (Err(e), Wanted::Named(..)) => return Err(e.into()),
         }
     };
-    let manifest = bundle.as_ref().map(|bundle| Manifest::read(&bundle.manifest)).transpose()?;
-    Ok(print(&judged(&policy, &store, manifest.as_ref(), bundle.as_ref(), bytes.as_deref(), hash)?))
+    Ok(print(&judged(&policy, &store, hash, bundle.as_ref(), bytes.as_deref())?))
 }

@@ -202,6 +202,19 @@ pub(crate) fn component_bytes(file: &Path) -> Result<Vec<u8>> {
     engine.bytes().with_context(|| format!("engine {}", engine.name))
 }
 
+/// The size of a memory, in pages: initial, and maximum of its own.
+pub(crate) fn memory_words((initial, maximum): &(u64, Option<u64>)) -> String {
+    let pages = |n: u64| bytesize::ByteSize(n.saturating_mul(65536));
+    let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {}", pages(m)));
+    format!("{}, {maximum}", pages(*initial))
+}
+
+/// The size of a table.
+pub(crate) fn table_words((initial, maximum): &(u64, Option<u64>)) -> String {
+    let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {m}"));
+    format!("{initial} entries, {maximum}")
+}
+
 fn pack(args: &PackArgs) -> Result<ExitCode> {
     let key = keyfile::load(&args.key, Role::Publisher)?;
     let bytes = component_bytes(&args.component)?;
@@ -318,14 +331,11 @@ fn inspect(named: Option<&str>, policy: Option<&PathBuf>) -> Result<ExitCode> {
     for made_by in &found.producers {
         println!("made by  {}", word(made_by));
     }
-    for (initial, maximum) in &found.memories {
-        let pages = |n: u64| bytesize::ByteSize(n.saturating_mul(65536));
-        let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {}", pages(m)));
-        println!("memory   {}, {maximum}; a job's limit holds below that", pages(*initial));
+    for sizes in &found.memories {
+        println!("memory   {}; a job's limit holds below that", memory_words(sizes));
     }
-    for (initial, maximum) in &found.tables {
-        let maximum = maximum.map_or_else(|| "no maximum of its own".into(), |m| format!("at most {m}"));
-        println!("table    {initial} entries, {maximum}; {} is the limit", limits::TABLE_ENTRIES);
+    for sizes in &found.tables {
+        println!("table    {}; {} is the limit", table_words(sizes), limits::TABLE_ENTRIES);
     }
     println!("imports");
     for import in &found.imports {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
-use eider_engines::EnginePolicy;
+use eider_engines::{Candidate, EnginePolicy};
 use eider_node::{EngineBinary, LocalWorker, Paths, PauseFile, Taking, WorkerParts, WorkerPolicy};
 use eider_protocol::DataClass;
 use eider_sandbox::{CONTRACT, CellCommand, Image, Variant, Wall, Walls, probe_walls};
@@ -179,9 +179,7 @@ async fn walls(command: &CellCommand) -> Result<Walls> {
 
 /// Whether the owner's policy has the engine that is built in.
 fn admitted(policy: &EnginePolicy, engine: &EngineBinary) -> Result<()> {
-    let build =
-        eider_engines::Candidate { hash: engine.hash, bundle: None, component: None, yanks: &[], before: None, now: 0 };
-    let judged = policy.judge(&build);
+    let judged = policy.judge(&Candidate::of_bytes(engine.hash));
     anyhow::ensure!(judged.admitted().is_some(), "the engine policy does not admit it: {}", judged.refusal());
     Ok(())
 }

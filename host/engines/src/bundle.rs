@@ -137,10 +137,9 @@ impl Bundle {
 
     /// With the rebuilds that an earlier bundle of the same manifest has beside its own, and the proof of the longer log for each.
     #[must_use]
-    pub fn with_what_is_known(mut self, earlier: Bundle) -> Self {
-        if earlier.manifest.payload() != self.manifest.payload() {
-            return self;
-        }
+    pub fn with_what_is_known(mut self, earlier: Option<Bundle>) -> Self {
+        let same = |earlier: &Bundle| earlier.manifest.payload() == self.manifest.payload();
+        let Some(earlier) = earlier.filter(same) else { return self };
         let size = |logged: &Logged| Some(Proof::parse(logged.proof.as_ref()?.as_bytes()).ok()?.checkpoint.size());
         for one in earlier.rebuilds {
             match self.rebuilds.iter().position(|own| own.entry == one.entry) {

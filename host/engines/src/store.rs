@@ -194,7 +194,7 @@ impl EngineStore {
         let _alone = self.alone()?;
         // What cannot be read any more is replaced.
         let earlier = self.bundle(&hash).ok().flatten();
-        let bundle = earlier.map_or_else(|| bundle.clone(), |earlier| bundle.clone().with_what_is_known(earlier));
+        let bundle = bundle.with_what_is_known(earlier);
         self.put(&format!("{hash}.bundle"), &bundle.checked_bytes()?)?;
         Ok(hash)
     }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
+use std::fs;
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use eider_protocol::{Hash, printable};
@@ -150,6 +153,13 @@ pub struct Candidate<'a> {
     pub now: u64,
 }
 
+impl Candidate<'_> {
+    /// A build of which nothing is known but its hash.
+    pub const fn of_bytes(hash: Hash) -> Self {
+        Self { hash, bundle: None, component: None, yanks: &[], before: None, now: 0 }
+    }
+}
+
 /// What a rule made of a build.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RuleVerdict {
@@ -213,6 +223,17 @@ impl EnginePolicy {
     /// Largest policy file, bytes.
     pub const MAX: usize = 1 << 20;
 
+    /// Reads a policy's file.
+    ///
+    /// # Errors
+    /// [`EnginePolicyError`], of a file that cannot be read [`EnginePolicyError::Form`].
+    pub fn read(path: &Path) -> Result<Self, EnginePolicyError> {
+        let mut text = String::new();
+        let read = |file: fs::File| file.take(Self::MAX as u64 + 1).read_to_string(&mut text);
+        fs::File::open(path).and_then(read).map_err(|e| EnginePolicyError::Form(e.to_string()))?;
+        Self::parse(&text)
+    }
+
     /// Reads a policy's text.
     ///
     /// # Errors
@@ -228,11 +249,6 @@ impl EnginePolicy {
         let rule = |(n, text)| Rule::of(text).map_err(|why| EnginePolicyError::Rule(n + 1, printable(&why, 400)));
         let rules = file.rules.into_iter().enumerate().map(rule).collect::<Result<_, _>>()?;
         Ok(Self { rules })
-    }
-
-    /// One that admits nothing.
-    pub fn nothing() -> Self {
-        Self { rules: vec![] }
     }
 
     /// How many rules it has.
@@ -625,7 +641,7 @@ mod tests {
         let bytes = Digests::of(b"component");
         let text = format!("[[rule]]\nabout = \"own\"\nblake3 = [\"{}\"]\nmemory = \"1KiB\"\n", bytes.blake3);
         let policy = EnginePolicy::parse(&text).unwrap();
-        let build = Candidate { hash: bytes.blake3, bundle: None, component: None, yanks: &[], before: None, now: 0 };
+        let build = Candidate::of_bytes(bytes.blake3);
         assert!(policy.judge(&build).admitted().is_some());
         let other = Hash::from_bytes([1; 32]);
         assert!(policy.judge(&Candidate { hash: other, ..build }).admitted().is_none());

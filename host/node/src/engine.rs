@@ -120,22 +120,15 @@ impl EngineBinary {
 /// Which engine builds a node takes: by a file, or else by its owner's [`Paths::engine_policy`], or else as shipped; and which file that is.
 ///
 /// # Errors
-/// [`EngineError::Io`], [`EngineError::Policy`].
+/// [`EngineError::Policy`].
 pub fn engine_policy(paths: &Paths, named: Option<&Path>) -> Result<(EnginePolicy, Option<PathBuf>), EngineError> {
     let own = paths.engine_policy();
-    let (text, path) = match named.or_else(|| own.exists().then_some(&*own)) {
-        None => (SHIPPED_POLICY.to_string(), None),
-        Some(path) => {
-            let err = |e| EngineError::Io(path.to_owned(), e);
-            let mut text = String::new();
-            let file = std::fs::File::open(path).map_err(err)?;
-            io::Read::read_to_string(&mut io::Read::take(file, EnginePolicy::MAX as u64 + 1), &mut text)
-                .map_err(err)?;
-            (text, Some(path.to_owned()))
-        }
+    let Some(path) = named.or_else(|| own.exists().then_some(&*own)) else {
+        let shipped = EnginePolicy::parse(SHIPPED_POLICY);
+        return Ok((shipped.map_err(|e| EngineError::Policy("policies/engines.toml".into(), e))?, None));
     };
-    let shown = || path.clone().unwrap_or_else(|| "policies/engines.toml".into());
-    Ok((EnginePolicy::parse(&text).map_err(|e| EngineError::Policy(shown(), e))?, path))
+    let policy = EnginePolicy::read(path).map_err(|e| EngineError::Policy(path.to_owned(), e))?;
+    Ok((policy, Some(path.to_owned())))
 }
 
 fn unpack(packed: impl io::Read) -> io::Result<Vec<u8>> {
@@ -156,11 +149,10 @@ mod tests {
     #[test]
     fn the_shipped_policy_admits_the_engine_that_is_built_in_and_no_other() {
         let policy = EnginePolicy::parse(SHIPPED_POLICY).unwrap();
-        let build = |hash| Candidate { hash, bundle: None, component: None, yanks: &[], before: None, now: 0 };
         let engine = EngineBinary::built_in().unwrap();
-        assert!(policy.judge(&build(engine.hash)).admitted().is_some());
+        assert!(policy.judge(&Candidate::of_bytes(engine.hash)).admitted().is_some());
         assert_eq!(Hash::from(blake3::hash(&engine.bytes().unwrap())), engine.hash);
         let other = Hash::from_bytes([1; 32]);
-        assert!(policy.judge(&build(other)).admitted().is_none() && !policy.would_fetch(&other));
+        assert!(policy.judge(&Candidate::of_bytes(other)).admitted().is_none() && !policy.would_fetch(&other));
     }
 }

@@ -140,7 +140,7 @@ impl WorkerParts {
         let cells = CellRunner::new(pools, spool, spooled.clone());
         let taking = taking.map(|taking| {
             Ok::<_, io::Error>(EngineSetup {
-                policy: taking.policy,
+                policy: Arc::new(taking.policy),
                 policy_file: taking.file,
                 store: Arc::new(EngineStore::open(folder(&paths.builds())?)),
                 disk: donation.disk / ENGINES_PART,

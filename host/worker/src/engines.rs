@@ -1,34 +1,38 @@
 //! Engines that come while the worker runs: fetched from who asks for them, admitted by the owner's policy, compiled and tried before any
 //! Offer for one is accepted; and gone again when the policy admits them no more.
 //!
-//! [`fetch`](engines/fetch.rs) talks to requesters, [`make`](engines/make.rs) compiles and tries. A requester decides nothing here but how fast its own
+//! [`fetch`](engines/fetch.rs) talks to requesters, [`make`](engines/make.rs) compiles and tries, [`disk`](engines/disk.rs) makes
+//! room, and [`look`](engines/look.rs) asks the policy again. A requester decides nothing here but how fast its own
 //! bytes come: whoever is slow, or brings what is refused, has one of few places until a time of ours.
 
+mod disk;
 mod fetch;
+mod look;
 mod make;
 
 use std::collections::HashMap;
-use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use eider_core::EngineStand;
 use eider_engines::{
-    BUNDLE_MAX, Candidate, EnginePolicy, EngineStore, Judgement, Look, Manifest, StoreError, Stored, Touches, Yanked,
+    BUNDLE_MAX, Candidate, EnginePolicy, EngineStore, Judgement, Manifest, StoreError, Stored, Touches, Yanked,
 };
 use eider_net::{Connection, Prefix};
 use eider_protocol::{Decline, DeclineReason, Hash, NodeId, Offer, printable};
-use eider_runner::{Disk, Pools};
+use eider_runner::Pools;
 use eider_sandbox::{CellCommand, Inspection, Variant};
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::disk::Held;
+use self::look::Policy;
+pub(crate) use self::look::{look, restore};
 use crate::places::Places;
 use crate::uses::ConnectionUses;
-use crate::worker::{Shared, Spooled};
+use crate::worker::{Shared, Spooled, unix_now};
 
 /// Engines that are fetched at a time.
 const FETCHES: usize = 4;
@@ -36,8 +40,6 @@ const FETCHES: usize = 4;
 const FETCHES_PER_NETWORK: usize = 2;
 /// Those that one requester brings.
 const FETCHES_PER_REQUESTER: usize = 1;
-/// Engines that are kept beside those that the worker began with.
-const KEPT: usize = 32;
 /// Answers that are remembered, so that what was refused is not fetched for each Offer.
 const REMEMBERED: usize = 4_096;
 /// For how long, where what one requester brought was refused: it may bring more another time.
@@ -50,17 +52,13 @@ const USELESS_FOR: Duration = Duration::from_secs(3_600);
 const FAILED_FOR: Duration = Duration::from_secs(600);
 /// Engines that wait to be compiled, at most.
 const QUEUE: usize = 4;
-/// How often the policy is looked at, and what it makes of the engines that are here.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How often also where nothing has changed.
-const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(60);
 /// Longest detail of a refusal, bytes.
 const DETAIL_MAX: usize = 400;
 
 /// What a worker needs to take engines.
 pub struct EngineSetup {
     /// Which it takes.
-    pub policy: EnginePolicy,
+    pub policy: Arc<EnginePolicy>,
     /// The policy's file, read again when it changes; nothing else can change the policy.
     pub policy_file: Option<PathBuf>,
     /// Where they are kept.
@@ -210,28 +208,9 @@ struct Remembered {
     why: String,
 }
 
-/// Bytes of the donated disk.
-#[derive(Default)]
-struct Held {
-    /// What is in the store, and images of engines that are here.
-    kept: u64,
-    /// What is about to be.
-    reserved: u64,
-}
-
-/// The policy as it was read last.
-struct Policy {
-    now: Arc<EnginePolicy>,
-    /// The time of the file that it was read from, once it was looked at.
-    time: Option<SystemTime>,
-    /// A later time, seen once: whoever writes the file may not be done.
-    seen: Option<SystemTime>,
-}
-
 /// The engines that come and go. Of its locks, `held` may be held while `state` and admission's are taken, and `state` while admission's is.
 pub(crate) struct Engines {
     setup: EngineSetup,
-    store: Arc<EngineStore>,
     policy: Mutex<Policy>,
     state: Mutex<State>,
     /// By engine, and by requester where it is of what that one brought.
@@ -245,17 +224,15 @@ pub(crate) struct Engines {
 }
 
 fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    u64::try_from(unix_now()).unwrap_or_default()
 }
 
 impl Engines {
-    pub(crate) fn new(mut setup: EngineSetup, spooled: Arc<Spooled>) -> Self {
+    pub(crate) fn new(setup: EngineSetup, spooled: Arc<Spooled>) -> Self {
         let remembered = LruCache::new(NonZeroUsize::new(REMEMBERED).unwrap_or(NonZeroUsize::MIN));
-        let now = std::mem::replace(&mut setup.policy, EnginePolicy::nothing());
         Self {
-            store: setup.store.clone(),
+            policy: Mutex::new(Policy { now: setup.policy.clone(), time: None, seen: None }),
             setup,
-            policy: Mutex::new(Policy { now: Arc::new(now), time: None, seen: None }),
             state: Mutex::default(),
             remembered: Mutex::new(remembered),
             fetches: (Places::new(FETCHES, FETCHES_PER_NETWORK), Places::new(FETCHES, FETCHES_PER_REQUESTER)),
@@ -319,6 +296,11 @@ impl Engines {
         self.state.lock().coming.insert(engine, stage);
     }
 
+    /// What each engine is compiled as.
+    fn profiles(&self) -> Vec<String> {
+        self.setup.variants.iter().map(|variant| variant.profile().to_string()).collect()
+    }
+
     fn is_here(&self, engine: &Hash) -> bool {
         self.state.lock().here.contains_key(engine)
     }
@@ -347,9 +329,9 @@ pub(crate) fn ask(
     if let Some(known) = engines.recall(engine, offer.requester) {
         return known;
     }
-    if !engines.setup.variants.iter().any(|variant| variant.profile() == offer.profile) {
-        let has: Vec<_> = engines.setup.variants.iter().map(|variant| variant.profile()).collect();
-        let detail = format!("this worker runs {}, not {:?}", has.join(" and "), printable(&offer.profile, 40));
+    if !engines.profiles().contains(&offer.profile) {
+        let has = engines.profiles().join(" and ");
+        let detail = format!("this worker runs {has}, not {:?}", printable(&offer.profile, 40));
         return Decline { reason: DeclineReason::Profile, detail };
     }
     if let Err(decline) = shared.admission.lock().would_run(offer) {
@@ -395,7 +377,7 @@ impl Engines {
         &self,
         what: impl FnOnce(&EngineStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Why> {
-        let store = self.store.clone();
+        let store = self.setup.store.clone();
         tokio::task::spawn_blocking(move || what(&store)).await.map_err(own)?.map_err(own)
     }
 
@@ -406,7 +388,7 @@ impl Engines {
         }
         // What is of no use takes no room. The rest may be gone on with, and goes when room is needed.
         if matches!(taken, Err(Why::Useless(_) | Why::TooLarge(_)))
-            && self.store.is_fetched(&engine)
+            && self.setup.store.is_fetched(&engine)
             && let Err(why) = self.on_disk(move |store| store.remove(&engine)).await
         {
             tracing::warn!("{}", why.words());
@@ -431,7 +413,7 @@ impl Engines {
             Ok((store.yanks(&engine)?, store.admitted(&name)?, store.bundle(&engine).ok().flatten()))
         });
         let (yanks, before, earlier) = known.await?;
-        let bundle = earlier.map_or_else(|| bundle.clone(), |earlier| bundle.clone().with_what_is_known(earlier));
+        let bundle = bundle.with_what_is_known(earlier);
         let (yanks, before) = (&yanks, before.as_ref());
         let build = Candidate { hash: engine, bundle: Some(&bundle), component: None, yanks, before, now: now_s() };
         let judged = self.judge(&build);
@@ -439,7 +421,7 @@ impl Engines {
         if !judged.by_publisher() {
             return Err(Why::Refused(judged.refusal()));
         }
-        let (size, is_here) = (manifest.digests.size, self.store.component(&engine).map_err(own)?.is_some());
+        let (size, is_here) = (manifest.digests.size, self.setup.store.component(&engine).map_err(own)?.is_some());
         let room = if is_here { None } else { Some(self.room(shared, size + BUNDLE_MAX as u64)?) };
         self.on_disk(move |store| {
             if !is_here {
@@ -451,268 +433,11 @@ impl Engines {
         if !is_here {
             let since = Instant::now();
             let on = |done| self.stage(engine, Stage::Fetching { done, size, since });
-            fetch::component(connection, &self.store, &manifest.digests, on).await?;
+            fetch::component(connection, &self.setup.store, &manifest.digests, on).await?;
         }
         drop(room);
         self.count(shared);
         let stored = self.on_disk(move |store| store.get(&engine)).await?;
         stored.ok_or_else(|| Why::Failed("its bundle is gone".into()))
-    }
-
-    /// Makes room on the disk for so many bytes more: what no job uses goes, what was asked for longest ago first. Nothing goes for what could
-    /// never fit.
-    fn room<'a>(&'a self, shared: &'a Shared, bytes: u64) -> Result<Room<'a>, Why> {
-        let most = self.setup.disk;
-        let why = |used: u64| format!("it takes {bytes} bytes of disk; engines may have {most} here, and have {used}");
-        if bytes > most {
-            return Err(Why::TooLarge(why(0)));
-        }
-        loop {
-            self.count(shared);
-            let (kept, oldest) = {
-                let state = self.state.lock();
-                let idle = state.here.iter().filter(|(_, here)| Arc::strong_count(&here.users) == 1);
-                (state.here.len(), idle.min_by_key(|(_, here)| here.used).map(|(engine, _)| *engine))
-            };
-            let used = {
-                let mut held = self.held.lock();
-                let used = held.kept.saturating_add(held.reserved);
-                if kept < KEPT && used.saturating_add(bytes) <= most {
-                    // Nothing of ours goes for what jobs hold.
-                    if !shared.admission.lock().take_disk(bytes) {
-                        return Err(Why::NoRoom("jobs hold the disk that it would take".into()));
-                    }
-                    held.reserved += bytes;
-                    self.spooled.take(bytes);
-                    return Ok(Room { engines: self, shared, bytes });
-                }
-                used
-            };
-            if self.sweep_store() {
-                continue;
-            }
-            let oldest = oldest.ok_or_else(|| Why::NoRoom(why(used)))?;
-            self.drop_engine(shared, &oldest);
-        }
-    }
-
-    /// Counts what engines take of the disk, and has it counted against what is donated.
-    fn count(&self, shared: &Shared) {
-        let mut held = self.held.lock();
-        let images: u64 = self.state.lock().here.values().map(|here| here.disk).sum();
-        let used = match self.store.used() {
-            Ok(used) => used.saturating_add(images),
-            Err(e) => return tracing::warn!("{e}"),
-        };
-        let (more, less) = (used.saturating_sub(held.kept), held.kept.saturating_sub(used));
-        held.kept = used;
-        shared.admission.lock().change_disk(more, less);
-        self.spooled.take(more);
-        self.spooled.give_back(less);
-    }
-
-    /// Removes one build that was fetched and neither comes nor is here; whether there was one. What the owner has put there stays.
-    fn sweep_store(&self) -> bool {
-        let unused = |engine: &Hash| {
-            let state = self.state.lock();
-            !state.coming.contains_key(engine) && !state.here.contains_key(engine) && self.store.is_fetched(engine)
-        };
-        let all = self.store.hashes().unwrap_or_default();
-        all.into_iter().filter(unused).any(|engine| self.store.remove(&engine).unwrap_or(false))
-    }
-
-    /// An engine that no job uses is here no more.
-    fn drop_engine(&self, shared: &Shared, engine: &Hash) {
-        let here = {
-            let mut state = self.state.lock();
-            // A job may have come this moment.
-            let unused = state.here.get(engine).is_some_and(|here| Arc::strong_count(&here.users) == 1);
-            let here = if unused { state.here.remove(engine) } else { None };
-            let Some(here) = here else { return };
-            let mut admission = shared.admission.lock();
-            admission.set_engine(*engine, None);
-            admission.change_idle(0, here.idle);
-            here
-        };
-        self.setup.pools.remove(engine);
-        remove_images(&here.images);
-        if self.store.is_fetched(engine)
-            && let Err(e) = self.store.remove(engine)
-        {
-            tracing::warn!("engine {} is not removed from the disk: {e}", here.name);
-        }
-        tracing::info!("engine {} is dropped", here.name);
-    }
-
-    /// What the policy makes of what is here, now: where the policy or what is known of a build has changed, and from time to time, for
-    /// proofs grow old.
-    fn look_again(&self, shared: &Shared) {
-        let changed = self.read_policy();
-        let all: Vec<_> = self.state.lock().here.iter().map(|(engine, here)| (*engine, here.looked)).collect();
-        for (engine, looked) in all {
-            let known = self.store.times(&engine);
-            if !changed && looked.is_some_and(|(of, at)| of == known && at.elapsed() < LOOK_AT_ALL_EVERY) {
-                continue;
-            }
-            if let Some(here) = self.state.lock().here.get_mut(&engine) {
-                here.looked = Some((known, Instant::now()));
-            }
-            let stand = match self.store.get(&engine) {
-                Ok(Some(stored)) => self.stand(&stored),
-                // What cannot be read is not run.
-                Ok(None) => Err("what is published of it is gone".into()),
-                Err(e) => Err(e.to_string()),
-            };
-            self.set_stand(shared, engine, stand);
-        }
-    }
-
-    /// Whether a build of the store is run. Of one that is here, the bytes were compared with the manifest, and looked into, when it came.
-    fn stand(&self, stored: &Stored) -> Result<Yanked, String> {
-        let touches = self.state.lock().here.get(&stored.hash).map(|here| here.touches.clone());
-        let look = || Ok(touches.as_deref().cloned().unwrap_or_default());
-        let component = touches.is_some().then_some((&stored.manifest.digests, &look as &Look<'_>));
-        let build = Candidate {
-            hash: stored.hash,
-            bundle: Some(&stored.bundle),
-            component,
-            yanks: &stored.yanks,
-            before: None,
-            now: now_s(),
-        };
-        let judged = self.judge(&build);
-        judged.admitted().map(|rule| rule.yanked).ok_or_else(|| judged.refusal())
-    }
-
-    fn set_stand(&self, shared: &Shared, engine: Hash, stand: Result<Yanked, String>) {
-        let profiles = || self.setup.variants.iter().map(|variant| variant.profile().to_string()).collect();
-        let mut state = self.state.lock();
-        let Some(here) = state.here.get_mut(&engine) else { return };
-        match stand {
-            Ok(yanked) => {
-                here.yanked = yanked;
-                if here.gone.is_cancelled() {
-                    here.gone = CancellationToken::new();
-                }
-                shared.admission.lock().set_engine(engine, Some(Ok(profiles())));
-            }
-            Err(why) => {
-                if here.yanked == Yanked::Refuse && !here.gone.is_cancelled() {
-                    tracing::info!("engine {} is not run any more: {why}", here.name);
-                    here.gone.cancel();
-                }
-                let stand: EngineStand = Err(printable(&why, DETAIL_MAX));
-                shared.admission.lock().set_engine(engine, Some(stand));
-            }
-        }
-    }
-
-    /// Reads the policy's file if it is another by now, and stays what it was for two looks; whether it was read. One that cannot be read leaves
-    /// what was.
-    fn read_policy(&self) -> bool {
-        let Some(path) = &self.setup.policy_file else { return false };
-        let time = std::fs::metadata(path).and_then(|m| m.modified()).ok();
-        {
-            let mut policy = self.policy.lock();
-            if time == policy.time {
-                return false;
-            }
-            if time != policy.seen {
-                policy.seen = time;
-                return false;
-            }
-            policy.time = time;
-        }
-        let read = || {
-            let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-            let mut text = String::new();
-            let most = EnginePolicy::MAX as u64 + 1;
-            io::Read::read_to_string(&mut io::Read::take(file, most), &mut text).map_err(|e| e.to_string())?;
-            EnginePolicy::parse(&text).map_err(|e| e.to_string())
-        };
-        match read() {
-            Ok(now) => {
-                let mut policy = self.policy.lock();
-                let changed = *policy.now != now;
-                policy.now = Arc::new(now);
-                drop(policy);
-                if changed {
-                    tracing::info!("{} is read again", path.display());
-                    self.remembered.lock().clear();
-                }
-                changed
-            }
-            Err(e) => {
-                tracing::warn!("{} is not read again: {e}", path.display());
-                false
-            }
-        }
-    }
-}
-
-fn remove_images(images: &[PathBuf]) {
-    for image in images {
-        let _ = std::fs::remove_file(image);
-        let _ = std::fs::remove_file(image.with_extension("mac"));
-    }
-}
-
-/// Bytes of the donated disk, given back when this is dropped: what has come of them by then is counted with what is kept.
-struct Room<'a> {
-    engines: &'a Engines,
-    shared: &'a Shared,
-    bytes: u64,
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        let mut held = self.engines.held.lock();
-        held.reserved = held.reserved.saturating_sub(self.bytes);
-        self.shared.admission.lock().change_disk(0, self.bytes);
-        self.engines.spooled.give_back(self.bytes);
-    }
-}
-
-/// Runs what is in the store already.
-pub(crate) async fn restore(shared: Arc<Shared>) {
-    let Some(engines) = &shared.engines else { return };
-    engines.count(&shared);
-    let stored = engines.on_disk(|store| store.list()).await.unwrap_or_else(|why| {
-        tracing::warn!("{}", why.words());
-        vec![]
-    });
-    for stored in stored.iter().filter(|stored| stored.whole) {
-        if shared.admission.lock().knows(&stored.hash) {
-            continue;
-        }
-        if let Err(why) = engines.stand(stored) {
-            tracing::info!("engine {} {} is not run: {why}", stored.manifest.name, stored.manifest.version);
-            continue;
-        }
-        if !engines.claim(stored.hash, Stage::Waiting) {
-            continue;
-        }
-        let made = tokio::select! {
-            made = engines.make(&shared, stored) => made,
-            () = shared.shutdown.cancelled() => return,
-        };
-        engines.taken(&shared, stored.hash, None, made).await;
-    }
-}
-
-/// Looks again and again at the policy, and at what it makes of what is here.
-pub(crate) async fn look(shared: Arc<Shared>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = shared.shutdown.cancelled() => return,
-        }
-        let on = shared.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            if let Some(engines) = &on.engines {
-                engines.look_again(&on);
-            }
-        });
-        let _ = looked.await;
     }
 }

@@ -105,6 +105,15 @@ impl Donor {
     }
 }
 
+/// Looks again and again, for a minute.
+fn until(mut look: impl FnMut() -> Result<(), String>) {
+    let since = Instant::now();
+    while let Err(why) = look() {
+        assert!(since.elapsed() < Duration::from_secs(60), "{why}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
 /// Whether a process has had a processor for a second: of its status, utime is the 14th field, in hundredths.
 fn has_run_for_a_second(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -136,55 +145,36 @@ impl Publisher {
         fs::rename(self.at("policy.new"), self.at(file)).unwrap();
     }
 
-    /// Runs a command of a node whose home is in the folder `requester`.
-    fn asks(&self, args: &[&str]) -> Output {
+    /// A command of a node whose home is in this folder.
+    fn node(&self, home: &str, args: &[&str]) -> Command {
         let mut command = Command::new(super::eider());
-        command.args(args).env("EIDER_HOME", self.at("requester")).env("EIDER_CACHE", self.at("cache"));
-        command.current_dir(self.dir.path()).stdin(Stdio::null()).output().unwrap()
+        command.args(args).env("EIDER_HOME", self.at(home)).env("EIDER_CACHE", self.at("cache"));
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// What the node `requester` says.
+    fn asks(&self, args: &[&str]) -> Output {
+        self.node("requester", args).output().unwrap()
     }
 
     fn adds(&self, bundle: &str, component: &str) -> (Option<i32>, String) {
         said(&self.asks(&["engine", "add", bundle, component, "--policy", "trusting.toml"]))
     }
 
-    /// One job on one worker.
+    /// One job on one worker, for a node.
+    fn queries_from(&self, home: &str, engine: &str, donor: &Donor, wait: &str) -> (Option<i32>, String) {
+        let query = ["query", "SELECT 1", "--engine", engine, "-w", &donor.candidate, "-k", "1", "--memory", "512MiB"];
+        said(&self.node(home, &[&query[..], &["--wait", wait]].concat()).output().unwrap())
+    }
+
     fn queries(&self, engine: &str, donor: &Donor, wait: &str) -> (Option<i32>, String) {
-        let query = [
-            "query",
-            "SELECT 1",
-            "--engine",
-            engine,
-            "-w",
-            &donor.candidate,
-            "-k",
-            "1",
-            "--memory",
-            "512MiB",
-            "--wait",
-            wait,
-        ];
-        said(&self.asks(&query))
+        self.queries_from("requester", engine, donor, wait)
     }
 
     /// The same of a node that hands nothing out: it has the file alone.
     fn queries_bare(&self, file: &str, donor: &Donor, wait: &str) -> (Option<i32>, String) {
-        let query = [
-            "query",
-            "SELECT 1",
-            "--engine",
-            file,
-            "-w",
-            &donor.candidate,
-            "-k",
-            "1",
-            "--memory",
-            "512MiB",
-            "--wait",
-            wait,
-        ];
-        let mut command = Command::new(super::eider());
-        command.args(query).env("EIDER_HOME", self.at("bare")).env("EIDER_CACHE", self.at("cache"));
-        said(&command.current_dir(self.dir.path()).stdin(Stdio::null()).output().unwrap())
+        self.queries_from("bare", file, donor, wait)
     }
 
     /// A publisher with an engine, in a log, and who trusts it.
@@ -227,40 +217,23 @@ fn a_worker_takes_an_engine_that_it_never_saw_if_its_owner_trusts_who_made_it() 
 
     // It is taken back: a node that is told of it runs it no more, and ends what runs.
     let long = "SELECT 1 AS a_question_without_an_answer";
-    let mut asking = Command::new(super::eider())
-        .args(["query", long, "--engine", "someone/good", "-w", &trusting.candidate, "-k", "1", "--memory", "512MiB"])
-        .env("EIDER_HOME", p.at("requester"))
-        .current_dir(p.dir.path())
-        .stderr(File::create(p.at("asking.log")).unwrap())
-        .spawn()
-        .unwrap();
+    let query = ["query", long, "--engine", "someone/good", "-w", &trusting.candidate, "-k", "1", "--memory", "512MiB"];
+    let log = File::create(p.at("asking.log")).unwrap();
+    let mut asking = p.node("requester", &query).stderr(log).spawn().unwrap();
     // Its cell has the processor for as long as it runs.
-    let since = Instant::now();
-    while !eider_tests::process::descendants(trusting.child.id()).into_iter().any(has_run_for_a_second) {
-        assert!(since.elapsed() < Duration::from_secs(60), "{}", trusting.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let runs = || eider_tests::process::descendants(trusting.child.id()).into_iter().any(has_run_for_a_second);
+    until(|| if runs() { Ok(()) } else { Err(trusting.log()) });
     p.ok(&["engine", "yank", "1.0.0.bundle", "--reason", "wrong answers", "--key", "someone.key"]);
-    let told = Command::new(super::eider())
-        .args(["engine", "add", "1.0.0.bundle", "--policy", "trusting.toml"])
-        .env("EIDER_HOME", &trusting.home)
-        .current_dir(p.dir.path())
-        .output()
-        .unwrap();
-    let (code, words) = said(&told);
+    let told = p.node("trusting", &["engine", "add", "1.0.0.bundle", "--policy", "trusting.toml"]).output();
+    let (code, words) = said(&told.unwrap());
     assert!(code == Some(1) && words.contains("is known here from now on"), "{words}");
     let code = asking.wait().unwrap().code();
     let words = fs::read_to_string(p.at("asking.log")).unwrap();
     assert!(code == Some(3) && words.contains("owner took the donation back"), "{words}\n{}", trusting.log());
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        let (code, words) = p.queries("someone/good", &trusting, "0s");
-        if code == Some(3) && words.contains("took it back: wrong answers") {
-            break;
-        }
-        assert!(Instant::now() < until, "{words}");
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    until(|| match p.queries("someone/good", &trusting, "0s") {
+        (Some(3), words) if words.contains("took it back: wrong answers") => Ok(()),
+        (_, words) => Err(words),
+    });
 
     // The lock is of those bytes, whatever is newest.
     p.publish("1.1.0", &answering(43), false);
@@ -285,29 +258,20 @@ fn a_worker_goes_by_its_policy_as_it_is_now_and_has_its_engines_again_after_a_re
     let donor = Donor::start(&p, "donor", "trusting.toml");
     let (code, words) = p.queries_bare("1.0.0.wasm", &donor, "60s");
     assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());
-    let until = |want: fn(Option<i32>, &str) -> bool| {
-        let since = Instant::now();
-        loop {
-            let (code, words) = p.queries("someone/good", &donor, "0s");
-            if want(code, &words) {
-                return;
-            }
-            assert!(since.elapsed() < Duration::from_secs(60), "{words}");
-            std::thread::sleep(Duration::from_millis(300));
-        }
+    let answers = |want: fn(Option<i32>, &str) -> bool| {
+        until(|| match p.queries("someone/good", &donor, "0s") {
+            (code, words) if want(code, &words) => Ok(()),
+            (_, words) => Err(words),
+        });
     };
     p.policy("trusting.toml", &p.key("someone"), "versions = \">=2\"");
-    until(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
+    answers(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
     // What cannot be read changes nothing.
     fs::write(p.at("trusting.toml"), "[[rule").unwrap();
-    let since = Instant::now();
-    while !donor.log().contains("is not read again") {
-        assert!(since.elapsed() < Duration::from_secs(60), "{}", donor.log());
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    until(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
+    until(|| if donor.log().contains("is not read again") { Ok(()) } else { Err(donor.log()) });
+    answers(|code, words| code == Some(3) && words.contains("version: 1.0.0 is not >=2"));
     p.policy("trusting.toml", &p.key("someone"), "");
-    until(|code, _| code == Some(0));
+    answers(|code, _| code == Some(0));
 }
 
 #[test]
@@ -636,15 +600,10 @@ fn a_proof_that_has_grown_old_is_made_anew_and_brought_by_who_asks() {
     std::thread::sleep(Duration::from_secs(46));
     // The policy is asked again where it has changed, and else each minute.
     aged("second");
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        let (code, words) = p.queries_bare("1.0.0.wasm", &donor, "0s");
-        if code == Some(3) && words.contains("within the last 45s") {
-            break;
-        }
-        assert!(Instant::now() < until, "{words}");
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    until(|| match p.queries_bare("1.0.0.wasm", &donor, "0s") {
+        (Some(3), words) if words.contains("within the last 45s") => Ok(()),
+        (_, words) => Err(words),
+    });
     fresh();
     let (code, words) = p.queries("someone/good", &donor, "60s");
     assert!(code == Some(0) && words.contains("\n42\n"), "{words}\n{}", donor.log());

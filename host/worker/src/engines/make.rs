@@ -11,7 +11,8 @@ use eider_sandbox::{BrokerError, CellCommand, Image, ImageCache, ImageError, Poo
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engines, Here, Stage, Why, now_s, own, remove_images, touches_of};
+use super::disk::remove_images;
+use super::{Engines, Here, Stage, Why, now_s, own, touches_of};
 use crate::worker::Shared;
 
 /// What a new engine is tried with.
@@ -242,13 +243,12 @@ impl Engines {
         for pool in pools {
             self.setup.pools.add(pool);
         }
-        let profiles = images.iter().map(|image| image.variant().profile().to_string()).collect();
         {
             let mut state = self.state.lock();
             state.here.insert(engine, here);
             let mut admission = shared.admission.lock();
             admission.change_idle(idle, 0);
-            admission.set_engine(engine, Some(Ok(profiles)));
+            admission.set_engine(engine, Some(Ok(self.profiles())));
         }
         tracing::info!("engine {name} ({}) is run from now on", engine.short());
         Ok(())

@@ -5,7 +5,7 @@ use eider_protocol::Hash;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(policy) = EnginePolicy::parse(text) else { return };
-    let build = |n| Candidate { hash: Hash::from_bytes([n; 32]), bundle: None, component: None, yanks: &[], before: None, now: 0 };
+    let build = |n| Candidate::of_bytes(Hash::from_bytes([n; 32]));
     // A rule may name one of these, by chance; hardly both.
     assert!(policy.judge(&build(0xa5)).admitted().is_none() || policy.judge(&build(0x5a)).admitted().is_none());
 });
